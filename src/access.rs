@@ -1,0 +1,238 @@
+//! Who may do what: person × verb × workspace → [`Allowed`], a proof that the caller keeps, or [`Refused`].
+//!
+//! The one place where roles (design section 1) and rule X1 are decided. Pure: the person comes with uid,
+//! account and groups looked up by whoever accepted the connection.
+
+use crate::config::Settings;
+use crate::config::settings::Principal;
+use crate::model::{OrgName, Requester, UserName, WorkspaceId};
+
+/// The person behind a connection.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Person {
+    /// A host account, known by `SO_PEERCRED`.
+    Account { uid: u32, account: String, groups: Vec<String> },
+    /// A process inside a workspace that showed the workspace's token: acts for its owner, on this workspace alone.
+    Inside { workspace: WorkspaceId },
+}
+
+impl Person {
+    /// Returns the person as the audit log and build records name it.
+    pub fn requester(&self) -> Requester {
+        match self {
+            Person::Account { account, .. } => Requester(account.clone()),
+            Person::Inside { workspace } => Requester(format!("{} (inside {workspace})", workspace.user)),
+        }
+    }
+}
+
+/// What somebody wants to do to a workspace.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Verb {
+    /// See it in `list`, `show`, `why`, `schedule`.
+    See,
+    /// Read its build logs.
+    Logs,
+    Start,
+    Stop,
+    Rebuild,
+    Cancel,
+    /// Run `~/personalize` again.
+    Personalize,
+    /// Change the owner's settings of it.
+    Set,
+    Hold,
+    Delete,
+    /// Get a shell, a command or a connection in it.
+    Enter,
+}
+
+/// What somebody wants of the daemon as a whole.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum DaemonVerb {
+    Status,
+    Plan,
+    Reload,
+    ReadAudit,
+}
+
+/// In what capacity somebody acts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Role {
+    Admin,
+    Owner,
+    Manager,
+    Auditor,
+    /// The owner, from inside the workspace itself.
+    Inside,
+}
+
+/// The proof that a person may do something to a workspace. Only [`check`] makes one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Allowed {
+    workspace: WorkspaceId,
+    verb: Verb,
+    role: Role,
+    requester: Requester,
+}
+
+impl Allowed {
+    /// Returns the workspace it is about.
+    pub fn workspace(&self) -> &WorkspaceId {
+        &self.workspace
+    }
+
+    /// Returns what was asked for.
+    pub fn verb(&self) -> Verb {
+        self.verb
+    }
+
+    /// Returns the capacity in which it was allowed.
+    pub fn role(&self) -> Role {
+        self.role
+    }
+
+    /// Returns who asked.
+    pub fn requester(&self) -> &Requester {
+        &self.requester
+    }
+}
+
+/// Why something is not allowed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Refused {
+    /// The person may not even know whether it exists.
+    #[error("there is no workspace `{0}` that you may see")]
+    NotVisible(WorkspaceId),
+    #[error("{role} may not {verb} `{workspace}`")]
+    NotPermitted { workspace: WorkspaceId, verb: &'static str, role: &'static str },
+    #[error("from inside a workspace you can act on that workspace alone, not on `{0}`")]
+    OtherWorkspace(WorkspaceId),
+    #[error("only an admin may {0}")]
+    AdminOnly(&'static str),
+}
+
+/// Returns the proof that `person` may do `verb` to the workspace, which belongs to `org` (as declared or, for one
+/// that is no longer declared, as recorded).
+///
+/// # Errors
+/// [`Refused`] says why not; a workspace that the person may not see looks as if it did not exist.
+pub fn check(
+    settings: &Settings,
+    person: &Person,
+    verb: Verb,
+    workspace: &WorkspaceId,
+    org: &OrgName,
+) -> Result<Allowed, Refused> {
+    let roles = roles_for(settings, person, workspace, org);
+    if roles.is_empty() {
+        return Err(Refused::NotVisible(workspace.clone()));
+    }
+    let elsewhere = matches!(person, Person::Inside { workspace: own } if own != workspace);
+    if elsewhere && verb != Verb::See {
+        return Err(Refused::OtherWorkspace(workspace.clone()));
+    }
+    if let Some(role) = roles.iter().copied().find(|role| may(*role, verb)) {
+        let (workspace, requester) = (workspace.clone(), person.requester());
+        return Ok(Allowed { workspace, verb, role, requester });
+    }
+    Err(Refused::NotPermitted { workspace: workspace.clone(), verb: verb_text(verb), role: role_text(roles[0]) })
+}
+
+/// Returns whether `person` may do `verb` to the daemon.
+///
+/// # Errors
+/// [`Refused::AdminOnly`] where only an admin, or for the audit log an auditor, may.
+pub fn check_daemon(settings: &Settings, person: &Person, verb: DaemonVerb) -> Result<(), Refused> {
+    let (admin, auditor) = (is_admin(settings, person), is_auditor(settings, person));
+    match verb {
+        DaemonVerb::Status => Ok(()),
+        DaemonVerb::Plan if admin || auditor => Ok(()),
+        DaemonVerb::ReadAudit if admin || auditor => Ok(()),
+        DaemonVerb::Reload if admin => Ok(()),
+        DaemonVerb::Plan => Err(Refused::AdminOnly("see the plan of a reload")),
+        DaemonVerb::ReadAudit => Err(Refused::AdminOnly("read the audit log")),
+        DaemonVerb::Reload => Err(Refused::AdminOnly("reload the configuration")),
+    }
+}
+
+/// Returns the users that a person is: those whose `account` is the person's.
+pub fn users<'a>(settings: &'a Settings, person: &'a Person) -> Vec<&'a UserName> {
+    match person {
+        Person::Account { account, .. } => settings.users_of_account(account).map(|user| &user.name).collect(),
+        Person::Inside { workspace } => vec![&workspace.user],
+    }
+}
+
+/// Returns whether the person is a site admin: root, or named in `[server] admins`.
+pub fn is_admin(settings: &Settings, person: &Person) -> bool {
+    match person {
+        Person::Account { uid, .. } => *uid == 0 || names(&settings.server.admins, person),
+        Person::Inside { .. } => false,
+    }
+}
+
+fn is_auditor(settings: &Settings, person: &Person) -> bool {
+    names(&settings.server.auditors, person)
+}
+
+fn names(principals: &[Principal], person: &Person) -> bool {
+    let Person::Account { account, groups, .. } = person else { return false };
+    principals.iter().any(|principal| match principal {
+        Principal::Account(name) => name == account,
+        Principal::Group(name) => groups.contains(name),
+    })
+}
+
+/// The roles that a person has towards a workspace, strongest first.
+fn roles_for(settings: &Settings, person: &Person, workspace: &WorkspaceId, org: &OrgName) -> Vec<Role> {
+    if let Person::Inside { workspace: own } = person {
+        return if own.user == workspace.user { vec![Role::Inside] } else { vec![] };
+    }
+    let owns = users(settings, person).contains(&&workspace.user);
+    let manages = settings.orgs.get(org).is_some_and(|org| names(&org.managers, person));
+    [
+        (is_admin(settings, person), Role::Admin),
+        (owns, Role::Owner),
+        (manages, Role::Manager),
+        (is_auditor(settings, person), Role::Auditor),
+    ]
+    .into_iter()
+    .filter_map(|(has, role)| has.then_some(role))
+    .collect()
+}
+
+fn may(role: Role, verb: Verb) -> bool {
+    match role {
+        Role::Admin | Role::Owner => true,
+        Role::Manager => matches!(verb, Verb::See | Verb::Logs | Verb::Stop | Verb::Rebuild),
+        Role::Auditor => matches!(verb, Verb::See | Verb::Logs),
+        Role::Inside => !matches!(verb, Verb::Enter | Verb::Delete),
+    }
+}
+
+fn verb_text(verb: Verb) -> &'static str {
+    match verb {
+        Verb::See => "see",
+        Verb::Logs => "read the build logs of",
+        Verb::Start => "start",
+        Verb::Stop => "stop",
+        Verb::Rebuild => "rebuild",
+        Verb::Cancel => "cancel a build of",
+        Verb::Personalize => "personalize",
+        Verb::Set => "change the settings of",
+        Verb::Hold => "hold",
+        Verb::Delete => "delete",
+        Verb::Enter => "enter",
+    }
+}
+
+fn role_text(role: Role) -> &'static str {
+    match role {
+        Role::Admin => "an admin",
+        Role::Owner => "the owner",
+        Role::Manager => "a manager",
+        Role::Auditor => "an auditor",
+        Role::Inside => "a process inside a workspace",
+    }
+}

@@ -1,0 +1,7 @@
+//! hearth: cloud-style development workspaces for a team that shares one Linux server.
+
+pub mod access;
+pub mod config;
+pub mod docker;
+pub mod model;
+pub mod store;

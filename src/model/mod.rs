@@ -1,0 +1,17 @@
+//! The words of the design as types: names, workspaces, builds, states, quantities, time.
+//!
+//! Pure: no I/O, no async, no clock. Everything here is a value that was checked when it was made.
+
+mod build;
+mod name;
+mod now;
+mod quantity;
+mod state;
+
+pub use build::{
+    BuildNumber, BuildReason, BuildRecord, BuildResult, Hook, Requester, Stage, StageTiming, Warning, WarningKind,
+};
+pub use name::{InstanceName, NameError, OrgName, UserName, WorkspaceId, WorkspaceName};
+pub use now::{Moment, Now};
+pub use quantity::{Bytes, Cpus, PortMapping, PortRange, Protocol, QuantityError, Span};
+pub use state::{OffReason, Outdated, State, StateName, StopReason};
