@@ -1,7 +1,9 @@
 //! hearth: cloud-style development workspaces for a team that shares one Linux server.
 
 pub mod access;
+pub mod api;
 pub mod config;
 pub mod docker;
+pub mod handle;
 pub mod model;
 pub mod store;

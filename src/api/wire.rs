@@ -1,0 +1,302 @@
+//! The JSON of the API, shared by hearthd and the command line (design section 8).
+//!
+//! Times are RFC 3339 in UTC, durations in seconds, sizes in bytes; what is absent is `null`, never left out.
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::model::{
+    BuildNumber, BuildReason, BuildResult, Moment, OrgName, Outdated, Stage, StateName, UserName, Warning, WorkspaceId,
+    WorkspaceName,
+};
+
+/// One workspace, as `hearth list --json` prints it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct Workspace {
+    #[schema(value_type = String, example = "alice/main")]
+    pub workspace: WorkspaceId,
+    #[schema(value_type = String)]
+    pub user: UserName,
+    #[schema(value_type = String)]
+    pub name: WorkspaceName,
+    #[schema(value_type = String)]
+    pub org: OrgName,
+    pub image: String,
+    #[schema(value_type = String)]
+    pub state: StateName,
+    #[schema(value_type = String, format = DateTime)]
+    pub since: Moment,
+    #[schema(value_type = Vec<Object>)]
+    pub warnings: Vec<Warning>,
+    #[schema(value_type = Vec<String>)]
+    pub outdated: Vec<Outdated>,
+    pub build: Option<Build>,
+    pub last_activity: Option<LastActivity>,
+    pub auto_off: AutoOff,
+    pub auto_start: AutoStart,
+    pub resources: Resources,
+    pub usage: Usage,
+    /// Open connections; null where they are not looked at.
+    pub connections: Option<u32>,
+}
+
+/// A build.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct Build {
+    #[schema(value_type = u32)]
+    pub number: BuildNumber,
+    #[schema(value_type = String)]
+    pub reason: BuildReason,
+    #[schema(value_type = Option<String>)]
+    pub stage: Option<Stage>,
+    pub requester: String,
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub started_at: Option<Moment>,
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub ended_at: Option<Moment>,
+    #[schema(value_type = Option<String>)]
+    pub result: Option<BuildResult>,
+}
+
+/// The last evidence of use.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct LastActivity {
+    #[schema(value_type = String, format = DateTime)]
+    pub at: Moment,
+    pub kind: String,
+    pub who: Option<String>,
+    pub from: Option<String>,
+}
+
+/// When it goes off by itself. `threshold` is null for "never".
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct AutoOff {
+    pub threshold: Option<u64>,
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub at: Option<Moment>,
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub held_until: Option<Moment>,
+}
+
+/// When it starts by itself. `at` is the local time, null for "never".
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct AutoStart {
+    pub at: Option<String>,
+    pub zone: String,
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub next: Option<Moment>,
+}
+
+/// What it gets; null is unlimited.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct Resources {
+    pub cpus: Option<f64>,
+    pub memory: Option<u64>,
+    pub pids: u32,
+}
+
+/// What it uses, as of the last sample.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, ToSchema)]
+pub struct Usage {
+    pub cpu: Option<f64>,
+    pub memory: Option<u64>,
+    pub home_bytes: Option<u64>,
+}
+
+/// One workspace in full: what `hearth show --json` prints.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct WorkspaceDetail {
+    #[serde(flatten)]
+    pub summary: Workspace,
+    /// Whether a file declares it.
+    pub declared: bool,
+    pub home: Option<String>,
+    pub container: Option<String>,
+    pub username: Option<String>,
+    pub image_digest: Option<String>,
+    /// Why the last build failed.
+    pub failure: Option<String>,
+    /// Why the state is as it is, and what comes next.
+    pub because: String,
+    pub stages: Vec<StageTime>,
+    pub ports: Vec<String>,
+}
+
+/// How long a stage took, in seconds.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct StageTime {
+    #[schema(value_type = String)]
+    pub stage: Stage,
+    #[schema(value_type = String, format = DateTime)]
+    pub started_at: Moment,
+    pub seconds: Option<f64>,
+}
+
+/// A build with its stages and warnings, as `GET …/builds` lists them, newest first.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct BuildDetail {
+    #[serde(flatten)]
+    pub build: Build,
+    #[schema(value_type = String, format = DateTime)]
+    pub queued_at: Moment,
+    pub image: String,
+    pub image_digest: Option<String>,
+    pub failure: Option<String>,
+    #[schema(value_type = Vec<Object>)]
+    pub warnings: Vec<Warning>,
+    pub stages: Vec<StageTime>,
+}
+
+/// The body of `start` and `rebuild`; empty is a person's request.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct StartRequest {
+    /// `connect` when somebody is about to enter.
+    #[schema(value_type = Option<String>)]
+    pub reason: Option<BuildReason>,
+}
+
+/// The reply to `start`, `rebuild`, `cancel`, `personalize`; `build` is null where nothing had to be done.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct Accepted {
+    #[schema(value_type = String)]
+    pub workspace: WorkspaceId,
+    #[schema(value_type = Option<u32>)]
+    pub build: Option<BuildNumber>,
+}
+
+/// The body of a reload.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct ReloadRequest {
+    pub yes: bool,
+}
+
+/// What a reload did, or would do.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct Changes {
+    pub changes: Vec<String>,
+}
+
+/// `GET /v1/status`
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct Status {
+    pub version: String,
+    #[schema(value_type = String, format = DateTime)]
+    pub started_at: Moment,
+    pub instance: String,
+    pub docker: DockerStatus,
+    pub config: ConfigStatus,
+    /// How many workspaces the caller may see, by state.
+    pub workspaces: std::collections::BTreeMap<String, u32>,
+    /// What is worth knowing and not an error: foreign objects, a missing capability.
+    pub notes: Vec<String>,
+}
+
+/// The engine's part of the status.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct DockerStatus {
+    pub reachable: bool,
+    pub version: Option<String>,
+    pub api: Option<String>,
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub away_since: Option<Moment>,
+    pub error: Option<String>,
+}
+
+/// The configuration's part of the status. The rejected text is shown to admins and auditors only.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct ConfigStatus {
+    pub path: String,
+    #[schema(value_type = String, format = DateTime)]
+    pub in_force_since: Moment,
+    pub from_copy: bool,
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub rejected_since: Option<Moment>,
+    pub rejected: Option<String>,
+}
+
+/// One effective value, as `hearth config show` prints it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct EffectiveValue {
+    pub key: String,
+    pub value: String,
+    /// `FILE:LINE:COL`, `default` or `hearth set`.
+    pub origin: String,
+}
+
+/// A user's public Git key.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct GitKey {
+    #[schema(value_type = String)]
+    pub user: UserName,
+    pub public_key: String,
+}
+
+/// Every error's body.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct ErrorBody {
+    pub error: ErrorDetail,
+}
+
+/// What went wrong.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct ErrorDetail {
+    pub code: ErrorCode,
+    pub message: String,
+    /// The next command to type, or what to look at.
+    pub hint: Option<String>,
+}
+
+/// What kind of error it is; the command line's exit code follows from it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ErrorCode {
+    /// The request makes no sense (400).
+    BadRequest,
+    /// The configuration is not accepted (422).
+    BadConfiguration,
+    /// The token is missing or wrong (401).
+    Unauthorized,
+    /// Not permitted (403).
+    Forbidden,
+    /// No such workspace, build or user (404).
+    NotFound,
+    /// It is in another state than the request needs (409).
+    Conflict,
+    /// Too many requests (429).
+    TooMany,
+    /// Docker is away (503).
+    DockerAway,
+    /// hearthd itself failed (500).
+    Internal,
+}
+
+impl ErrorCode {
+    /// Returns the HTTP status that goes with it.
+    pub fn http_status(self) -> u16 {
+        match self {
+            ErrorCode::BadRequest => 400,
+            ErrorCode::Unauthorized => 401,
+            ErrorCode::Forbidden => 403,
+            ErrorCode::NotFound => 404,
+            ErrorCode::Conflict => 409,
+            ErrorCode::BadConfiguration => 422,
+            ErrorCode::TooMany => 429,
+            ErrorCode::Internal => 500,
+            ErrorCode::DockerAway => 503,
+        }
+    }
+
+    /// Returns the exit code of `hearth` that goes with it (design section 8).
+    pub fn exit_code(self) -> u8 {
+        match self {
+            ErrorCode::BadRequest | ErrorCode::BadConfiguration => 2,
+            ErrorCode::DockerAway => 3,
+            ErrorCode::Unauthorized | ErrorCode::Forbidden => 4,
+            ErrorCode::NotFound => 5,
+            ErrorCode::Conflict => 6,
+            ErrorCode::TooMany | ErrorCode::Internal => 1,
+        }
+    }
+}

@@ -1,0 +1,273 @@
+//! What the API and the gateway may ask of the daemon, and the replies.
+//!
+//! ```text
+//!   api, gateway ──Request + oneshot──▶ reconcile loop (owns everything changeable)
+//!        ▲                                   │
+//!        └──────── watch<Snapshot> ──────────┘      broadcast<Event>: "look again", with what happened
+//! ```
+//!
+//! A reply means *accepted as build n* or *done*, never a mix.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use tokio::sync::{broadcast, mpsc, oneshot, watch};
+
+use crate::access::Allowed;
+use crate::config::Settings;
+use crate::model::{
+    BuildNumber, BuildReason, BuildRecord, Moment, OrgName, Requester, Stage, State, StateName, WorkspaceId,
+};
+
+/// Everything that can be shown, as of the last turn of the loop. Never changes; the next turn makes another.
+#[derive(Debug, Clone)]
+pub struct Snapshot {
+    pub workspaces: BTreeMap<WorkspaceId, View>,
+    pub engine: EngineView,
+    pub config: ConfigView,
+    pub started_at: Moment,
+}
+
+/// One workspace as it is.
+#[derive(Debug, Clone)]
+pub struct View {
+    pub id: WorkspaceId,
+    /// Names its socket directory and its log directory.
+    pub number: u64,
+    /// As declared; for a workspace that no file declares, as recorded.
+    pub org: OrgName,
+    /// Whether a file declares it.
+    pub declared: bool,
+    pub state: State,
+    /// The last build, or the one that runs or waits.
+    pub build: Option<BuildRecord>,
+    /// What the container is entered as, while there is one.
+    pub inside: Option<Inside>,
+    /// Why the state is as it is and what comes next, in one sentence.
+    pub because: String,
+}
+
+/// The inside of a container that may be entered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Inside {
+    pub container: String,
+    pub username: String,
+    pub uid: u32,
+    pub gid: u32,
+    /// Section 5's environment, `NAME=value`.
+    pub env: Vec<String>,
+    /// blake3 of the token that a process inside shows, hexadecimal.
+    pub token_hash: String,
+    pub image_id: String,
+    /// Whether `inject` is done, so that people may enter.
+    pub open: bool,
+}
+
+/// How the engine is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum EngineView {
+    /// No first look yet: the API does not answer before it.
+    Unknown,
+    Here {
+        version: String,
+        api: String,
+    },
+    Away {
+        since: Moment,
+        why: String,
+    },
+}
+
+/// The configuration in force and the last one that was rejected.
+#[derive(Debug, Clone)]
+pub struct ConfigView {
+    pub path: PathBuf,
+    pub in_force_since: Moment,
+    /// Whether it is the accepted copy of the data directory, because the files are bad.
+    pub from_copy: bool,
+    pub rejected: Option<Rejected>,
+}
+
+/// A configuration that was not accepted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rejected {
+    pub since: Moment,
+    /// `FILE:LINE:COL: …`, all of them.
+    pub errors: String,
+}
+
+/// Something that happened.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "kebab-case")]
+pub enum Event {
+    State { at: Moment, workspace: WorkspaceId, state: StateName },
+    Stage { at: Moment, workspace: WorkspaceId, build: BuildNumber, stage: Stage },
+    Built { at: Moment, workspace: WorkspaceId, build: BuildNumber, result: crate::model::BuildResult },
+    Config { at: Moment, accepted: bool },
+    Engine { at: Moment, here: bool },
+}
+
+/// The reply to `start` and `rebuild`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Started {
+    /// It runs, and nothing had to be done.
+    AlreadyRunning,
+    /// A build was queued, or one that was already on its way serves.
+    Build(BuildNumber),
+}
+
+/// Why a request was not carried out.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum RequestError {
+    #[error("there is no workspace `{0}`")]
+    NoSuchWorkspace(WorkspaceId),
+    /// It stands in no file: it can be looked at, not started.
+    #[error("`{0}` is not in the configuration")]
+    NotDeclared(WorkspaceId),
+    #[error("{0}")]
+    Conflict(String),
+    #[error("Docker does not answer: {0}")]
+    EngineAway(String),
+    #[error("hearthd is stopping")]
+    Stopping,
+    #[error("the configuration is not accepted:\n{0}")]
+    BadConfiguration(String),
+    /// A reload that would remove too much without `--yes` (rule L10).
+    #[error("{0}")]
+    Guarded(String),
+    #[error("{0}")]
+    Failed(String),
+}
+
+/// What a reload did.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Reloaded {
+    /// A line per workspace and change, as `hearth config plan` prints them.
+    pub changes: Vec<String>,
+}
+
+/// A request to the loop.
+#[derive(Debug)]
+pub enum Request {
+    Start { workspace: WorkspaceId, reason: BuildReason, requester: Requester, reply: Reply<Started> },
+    Rebuild { workspace: WorkspaceId, reason: BuildReason, requester: Requester, reply: Reply<Started> },
+    Stop { workspace: WorkspaceId, requester: Requester, reply: Reply<()> },
+    Cancel { workspace: WorkspaceId, requester: Requester, reply: Reply<BuildNumber> },
+    Personalize { workspace: WorkspaceId, requester: Requester, reply: Reply<BuildNumber> },
+    Reload { yes: bool, requester: Requester, reply: Reply<Reloaded> },
+    Plan { reply: Reply<Reloaded> },
+}
+
+/// Where an answer goes.
+pub type Reply<T> = oneshot::Sender<Result<T, RequestError>>;
+
+/// The daemon, as the API and the gateway hold it.
+#[derive(Debug, Clone)]
+pub struct Handle {
+    requests: mpsc::Sender<Request>,
+    snapshot: watch::Receiver<Arc<Snapshot>>,
+    settings: watch::Receiver<Arc<Settings>>,
+    events: broadcast::Sender<Event>,
+}
+
+impl Handle {
+    /// Returns a handle on a loop that reads `requests`' other end.
+    pub fn new(
+        requests: mpsc::Sender<Request>,
+        snapshot: watch::Receiver<Arc<Snapshot>>,
+        settings: watch::Receiver<Arc<Settings>>,
+        events: broadcast::Sender<Event>,
+    ) -> Self {
+        Self { requests, snapshot, settings, events }
+    }
+
+    /// Returns how everything is.
+    pub fn snapshot(&self) -> Arc<Snapshot> {
+        self.snapshot.borrow().clone()
+    }
+
+    /// Returns a receiver that wakes at each new snapshot.
+    pub fn snapshots(&self) -> watch::Receiver<Arc<Snapshot>> {
+        self.snapshot.clone()
+    }
+
+    /// Returns the configuration in force.
+    pub fn settings(&self) -> Arc<Settings> {
+        self.settings.borrow().clone()
+    }
+
+    /// Returns what happens from here on. A receiver that lags is told so and looks at the snapshot.
+    pub fn events(&self) -> broadcast::Receiver<Event> {
+        self.events.subscribe()
+    }
+
+    /// Asks for the workspace to run: nothing if it does, the build that is on its way if there is one, else a new one.
+    ///
+    /// # Errors
+    /// As [`RequestError`] says.
+    pub async fn start(&self, allowed: &Allowed, reason: BuildReason) -> Result<Started, RequestError> {
+        let (workspace, requester) = (allowed.workspace().clone(), allowed.requester().clone());
+        self.ask(|reply| Request::Start { workspace, reason, requester, reply }).await
+    }
+
+    /// Asks for a new build, whatever runs; one that is queued already serves.
+    ///
+    /// # Errors
+    /// As [`RequestError`] says.
+    pub async fn rebuild(&self, allowed: &Allowed, reason: BuildReason) -> Result<Started, RequestError> {
+        let (workspace, requester) = (allowed.workspace().clone(), allowed.requester().clone());
+        self.ask(|reply| Request::Rebuild { workspace, reason, requester, reply }).await
+    }
+
+    /// Stops the workspace, cancelling a build on its way; replies when it is off.
+    ///
+    /// # Errors
+    /// As [`RequestError`] says.
+    pub async fn stop(&self, allowed: &Allowed) -> Result<(), RequestError> {
+        let (workspace, requester) = (allowed.workspace().clone(), allowed.requester().clone());
+        self.ask(|reply| Request::Stop { workspace, requester, reply }).await
+    }
+
+    /// Cancels the build that is queued or runs.
+    ///
+    /// # Errors
+    /// [`RequestError::Conflict`] where there is none.
+    pub async fn cancel(&self, allowed: &Allowed) -> Result<BuildNumber, RequestError> {
+        let (workspace, requester) = (allowed.workspace().clone(), allowed.requester().clone());
+        self.ask(|reply| Request::Cancel { workspace, requester, reply }).await
+    }
+
+    /// Runs `~/personalize` again in a running workspace; replies when it has begun, with the build whose log
+    /// receives the output and whose warnings it replaces.
+    ///
+    /// # Errors
+    /// [`RequestError::Conflict`] where it does not run.
+    pub async fn personalize(&self, allowed: &Allowed) -> Result<BuildNumber, RequestError> {
+        let (workspace, requester) = (allowed.workspace().clone(), allowed.requester().clone());
+        self.ask(|reply| Request::Personalize { workspace, requester, reply }).await
+    }
+
+    /// Reads the files again; replies when they are in force and running workspaces have been brought in line.
+    ///
+    /// # Errors
+    /// [`RequestError::BadConfiguration`] with every error, [`RequestError::Guarded`] without `yes`.
+    pub async fn reload(&self, yes: bool, requester: Requester) -> Result<Reloaded, RequestError> {
+        self.ask(|reply| Request::Reload { yes, requester, reply }).await
+    }
+
+    /// Returns what a reload of the files as they are would do.
+    ///
+    /// # Errors
+    /// [`RequestError::BadConfiguration`] with every error.
+    pub async fn plan(&self) -> Result<Reloaded, RequestError> {
+        self.ask(|reply| Request::Plan { reply }).await
+    }
+
+    async fn ask<T>(&self, request: impl FnOnce(Reply<T>) -> Request) -> Result<T, RequestError> {
+        let (reply, answer) = oneshot::channel();
+        self.requests.send(request(reply)).await.map_err(|_| RequestError::Stopping)?;
+        answer.await.map_err(|_| RequestError::Stopping)?
+    }
+}
