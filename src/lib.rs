@@ -2,6 +2,7 @@
 
 pub mod access;
 pub mod api;
+pub mod build;
 pub mod config;
 pub mod docker;
 pub mod handle;

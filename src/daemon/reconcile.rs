@@ -1,0 +1,444 @@
+//! The loop: the only owner of what changes.
+//!
+//! ```text
+//!   requests ─┐
+//!   reports  ─┼▶ note it ─▶ turn: look? decide each, act, publish ─▶ wait
+//!   events   ─┤                                                        │
+//!   alarm    ─┘◀───────────────────────────────────────────────────────┘
+//! ```
+//!
+//! A turn makes no choice of its own: [`decide`](crate::decide) does, and [`execute`](super::execute) acts in tasks
+//! that report back. What a look at the engine shows counts only for workspaces that nothing was done to since
+//! the look began.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{broadcast, mpsc, watch};
+use tracing::{error, info, warn};
+
+use super::execute::{Done, Executor, Report};
+use super::world::{Operation, Tracked, World};
+use crate::config::Settings;
+use crate::decide::{self, Action, Doing, Observed};
+use crate::docker::{Container, EngineError, EngineEvent, Status};
+use crate::handle::{ConfigView, EngineView, Event, Request, RequestError, Snapshot};
+use crate::model::{
+    BuildNumber, BuildReason, BuildRecord, BuildResult, Moment, Now, OffReason, Requester, StageTiming, StopReason,
+    WorkspaceId,
+};
+use crate::pipeline::{self, Waiting};
+use crate::store::{Power, StoreError};
+
+/// How long the loop waits at most before it looks at everything again.
+const RESYNC: Duration = Duration::from_secs(60);
+/// How soon it asks an engine that is away again.
+const RETRY: Duration = Duration::from_secs(2);
+/// How soon a stop that failed is tried again.
+const RETRY_STOP: Duration = Duration::from_secs(5);
+
+/// Looks at the engine: numbered, so that an old one is known as such.
+#[derive(Debug, Default)]
+struct Looks {
+    next: u64,
+    wanted: bool,
+    running: bool,
+}
+
+/// Where the loop publishes what it knows.
+pub(super) struct Outlets {
+    pub(super) snapshot: watch::Sender<Arc<Snapshot>>,
+    pub(super) settings: watch::Sender<Arc<Settings>>,
+    pub(super) events: broadcast::Sender<Event>,
+}
+
+/// Where the loop hears from.
+pub(super) struct Inlets {
+    pub(super) requests: mpsc::Receiver<Request>,
+    pub(super) reports: mpsc::Receiver<Report>,
+    pub(super) engine: mpsc::Receiver<EngineEvent>,
+    /// SIGHUP.
+    pub(super) reloads: mpsc::Receiver<()>,
+}
+
+/// The loop's state.
+pub(super) struct Reconciler {
+    pub(super) executor: Executor,
+    pub(super) world: World,
+    pub(super) settings: Arc<Settings>,
+    pub(super) config: ConfigView,
+    pub(super) engine: EngineView,
+    pub(super) outlets: Outlets,
+    pub(super) started_at: Moment,
+    looks: Looks,
+    /// Set by the first look: the API answers from then on.
+    looked: bool,
+}
+
+impl Reconciler {
+    pub(super) fn new(
+        executor: Executor,
+        world: World,
+        settings: Arc<Settings>,
+        config: ConfigView,
+        outlets: Outlets,
+    ) -> Self {
+        let started_at = executor.now().wall;
+        let looks = Looks { wanted: true, ..Looks::default() };
+        let engine = EngineView::Unknown;
+        Self { executor, world, settings, config, engine, outlets, started_at, looks, looked: false }
+    }
+
+    /// Runs until `stop` is cancelled. `turned` is told of each finished turn.
+    pub(super) async fn run(
+        mut self,
+        mut inlets: Inlets,
+        stop: tokio_util::sync::CancellationToken,
+        mut turned: impl FnMut(bool),
+    ) {
+        self.declare_all().await;
+        loop {
+            let wait = self.turn().await;
+            turned(self.looked);
+            tokio::select! {
+                () = stop.cancelled() => return,
+                Some(request) = inlets.requests.recv() => self.request(request).await,
+                Some(report) = inlets.reports.recv() => self.report(report).await,
+                Some(event) = inlets.engine.recv() => self.engine_event(event),
+                Some(()) = inlets.reloads.recv() => self.reload_by_signal().await,
+                () = tokio::time::sleep(wait) => self.looks.wanted = true,
+            }
+        }
+    }
+
+    /// Decides for every workspace, acts, publishes; returns how long nothing needs to be asked again.
+    async fn turn(&mut self) -> Duration {
+        let now = self.executor.now();
+        self.look();
+        let mut wait = if matches!(self.engine, EngineView::Here { .. }) { RESYNC } else { RETRY };
+        if self.looked && matches!(self.engine, EngineView::Here { .. }) {
+            let (mut waiting, mut actions) = (Vec::new(), Vec::new());
+            for (id, tracked) in &self.world.workspaces {
+                if let Some(at) = tracked.not_before.filter(|at| *at > now.wall) {
+                    wait = wait.min(until(at, now));
+                    continue;
+                }
+                let decision = decide::decide(&tracked.facts(), now.wall);
+                if let Some(at) = decision.ask_again_at {
+                    wait = wait.min(until(at, now));
+                }
+                match decision.action {
+                    Action::Nothing => {}
+                    Action::RunQueued => waiting.extend(waiting_of(id, tracked)),
+                    action => actions.push((id.clone(), action, decision.because)),
+                }
+            }
+            for (id, action, because) in actions {
+                self.act(&id, action, &because, now).await;
+            }
+            let begin = pipeline::next(waiting, self.world.builds_running(), self.settings.server.max_builds);
+            for id in begin {
+                self.begin_build(&id, now).await;
+            }
+        }
+        self.answer_waiters();
+        self.publish(now);
+        wait
+    }
+
+    async fn act(&mut self, id: &WorkspaceId, action: Action, because: &str, now: Now) {
+        let Some(tracked) = self.world.workspaces.get_mut(id) else { return };
+        match action {
+            Action::Nothing | Action::RunQueued => {}
+            Action::Queue(reason) => {
+                info!(workspace = %id, "{because}");
+                if let Err(error) = self.queue_build(id, reason, Requester::hearthd()).await {
+                    error!(workspace = %id, "cannot queue a build: {error}");
+                }
+            }
+            Action::Stop(why) => {
+                let grace = self.settings.orgs.get(&tracked.record.org).map(|org| org.stop_grace);
+                let record = tracked.record.clone();
+                tracked.begin(Doing::Stopping { why, since: now.wall }, |_| self.executor.stop(record, grace));
+            }
+            Action::Recover => {
+                info!(workspace = %id, "{because}");
+                let (record, settings) = (tracked.record.clone(), self.settings.clone());
+                let doing = Doing::Recovering { since: now.wall };
+                tracked.begin(doing, |cancel| self.executor.recover(record, settings, cancel));
+            }
+            Action::GiveUp => {
+                warn!(workspace = %id, "{because}: it counts as failed");
+                if let Some(build) = &mut tracked.build {
+                    build.result = Some(BuildResult::Failed);
+                    build.failure = Some(format!("{because}. `hearth rebuild {id}` builds it anew"));
+                    self.executor.save_build(id, build).await;
+                }
+                let record = tracked.record.clone();
+                let doing = Doing::Stopping { why: StopReason::Requested, since: now.wall };
+                tracked.begin(doing, |_| self.executor.stop(record, None));
+            }
+        }
+    }
+
+    /// Lets the queued build of a workspace begin.
+    async fn begin_build(&mut self, id: &WorkspaceId, now: Now) {
+        let settings = self.settings.clone();
+        let Some(tracked) = self.world.workspaces.get_mut(id) else { return };
+        let Some(mut build) = tracked.queued.take() else { return };
+        build.started_at = Some(now.wall);
+        build.stages.clear();
+        build.warnings.clear();
+        self.executor.save_build(id, &build).await;
+        let number = build.number;
+        tracked.build = Some(build);
+        let (record, executor) = (tracked.record.clone(), &self.executor);
+        let replaces = tracked.observed != Observed::None;
+        let doing = Doing::Building { stage: crate::model::Stage::Pull, since: now.wall };
+        tracked.begin(doing, |cancel| executor.build(record, number, settings, replaces, cancel));
+    }
+
+    /// Starts a look at the engine, if one is wanted and none runs.
+    fn look(&mut self) {
+        if self.looks.wanted && !self.looks.running {
+            self.looks = Looks { next: self.looks.next + 1, wanted: false, running: true };
+            self.executor.look(self.looks.next, matches!(self.engine, EngineView::Here { .. }));
+        }
+    }
+
+    fn engine_event(&mut self, event: EngineEvent) {
+        match event {
+            EngineEvent::Container { .. } | EngineEvent::Connected => self.looks.wanted = true,
+            EngineEvent::Disconnected(why) => self.engine_away(&why),
+        }
+    }
+
+    fn engine_away(&mut self, why: &str) {
+        let now = self.executor.now().wall;
+        if !matches!(self.engine, EngineView::Away { .. }) {
+            error!("Docker does not answer: {why}; nothing is changed until it is back");
+            self.engine = EngineView::Away { since: now, why: why.to_owned() };
+            self.emit(Event::Engine { at: now, here: false });
+        }
+        self.looked = true;
+        self.looks.wanted = true;
+    }
+
+    /// Takes in what an operation tells.
+    async fn report(&mut self, report: Report) {
+        let now = self.executor.now();
+        match report {
+            Report::Looked { number, answer } => self.looked(number, answer, now),
+            Report::Stage { workspace, stage } => {
+                let Some(tracked) = self.world.workspaces.get_mut(&workspace) else { return };
+                let Some(build) = tracked.build.as_mut() else { return };
+                let since = build.started_at.unwrap_or(now.wall);
+                if let Some(Operation { doing: doing @ Doing::Building { .. }, .. }) = &mut tracked.operation {
+                    *doing = Doing::Building { stage, since };
+                }
+                close_stage(build, now.wall);
+                build.stage = Some(stage);
+                build.stages.push(StageTiming { stage, started_at: now.wall, took: None });
+                self.executor.save_build(&workspace, build).await;
+                let build = build.number;
+                self.emit(Event::Stage { at: now.wall, workspace, build, stage });
+            }
+            Report::Resolved { workspace, image_digest } => {
+                if let Some(build) = self.world.workspaces.get_mut(&workspace).and_then(|t| t.build.as_mut()) {
+                    build.image_digest = image_digest;
+                }
+            }
+            Report::Home { workspace, home } => {
+                if let Some(tracked) = self.world.workspaces.get_mut(&workspace) {
+                    tracked.record.home = Some(home);
+                }
+            }
+            Report::Container { workspace, container } => {
+                if let Some(tracked) = self.world.workspaces.get_mut(&workspace) {
+                    tracked.inside = None;
+                    tracked.record.container = container;
+                }
+            }
+            Report::Open { workspace, inside } => {
+                if let Some(tracked) = self.world.workspaces.get_mut(&workspace) {
+                    tracked.inside = Some(inside);
+                }
+            }
+            Report::Done { workspace, done } => self.done(&workspace, done, now).await,
+        }
+    }
+
+    /// Takes in the end of an operation.
+    async fn done(&mut self, id: &WorkspaceId, done: Done, now: Now) {
+        let fresh_from = self.looks.next + 1;
+        self.looks.wanted = true;
+        let Some(tracked) = self.world.workspaces.get_mut(id) else { return };
+        tracked.operation = None;
+        tracked.fresh_from = fresh_from;
+        match done {
+            Done::Built { outcome } => {
+                let Some(build) = tracked.built(outcome, now) else { return };
+                self.executor.save_build(id, &build).await;
+                let off = tracked.observed == Observed::None && tracked.queued.is_none();
+                if off && build.result == Some(BuildResult::Cancelled) && tracked.record.power == Power::On {
+                    self.set_power(id, Power::Off { why: OffReason::Stopped }).await;
+                }
+                if let Some(result) = build.result {
+                    self.emit(Event::Built { at: now.wall, workspace: id.clone(), build: build.number, result });
+                }
+            }
+            Done::Stopped(Ok(())) => {
+                tracked.observed = Observed::None;
+                tracked.inside = None;
+                tracked.ends.clear();
+                info!(workspace = %id, "`{id}` is off");
+            }
+            Done::Stopped(Err(why)) => {
+                tracked.not_before = now.wall.checked_add(RETRY_STOP).ok();
+                warn!(workspace = %id, "cannot stop `{id}`: {why}; tried again in {RETRY_STOP:?}");
+            }
+            Done::Recovered(Ok(())) => {
+                tracked.observed = Observed::Running { since: now.wall };
+                info!(workspace = %id, "`{id}` runs again");
+            }
+            Done::Recovered(Err(why)) => {
+                tracked.ends.push(now.wall);
+                warn!(workspace = %id, "cannot start `{id}` again: {why}");
+            }
+            Done::Personalized { warnings } => {
+                if let Some(build) = &mut tracked.build {
+                    build.warnings.retain(|warning| {
+                        !matches!(warning.hook, crate::model::Hook::Personalize | crate::model::Hook::Dotfiles)
+                    });
+                    build.warnings.extend(warnings);
+                    self.executor.save_build(id, build).await;
+                }
+            }
+            Done::Tended => {}
+        }
+    }
+
+    /// Takes in a look at the engine.
+    fn looked(&mut self, number: u64, answer: Result<super::execute::Look, EngineError>, now: Now) {
+        self.looks.running = false;
+        let look = match answer {
+            Ok(look) => look,
+            Err(error) => return self.engine_away(&error.to_string()),
+        };
+        if let Some(version) = look.version {
+            let here = EngineView::Here { version: version.version, api: version.api };
+            if self.engine != here {
+                info!("Docker is here");
+                self.emit(Event::Engine { at: now.wall, here: true });
+            }
+            self.engine = here;
+        }
+        self.looked = true;
+        for (id, tracked) in &mut self.world.workspaces {
+            if tracked.fresh_from > number || tracked.operation.is_some() {
+                continue;
+            }
+            tracked.see(id, &look.containers, now);
+        }
+    }
+
+    /// Says what is new to those who listen.
+    fn publish(&mut self, now: Now) {
+        let engine = if self.looked { self.engine.clone() } else { EngineView::Unknown };
+        let snapshot = Snapshot {
+            workspaces: self.world.views(&self.settings, now.wall),
+            engine,
+            config: self.config.clone(),
+            started_at: self.started_at,
+        };
+        let before = self.outlets.snapshot.borrow().clone();
+        for (id, view) in &snapshot.workspaces {
+            let state = view.state.name();
+            if before.workspaces.get(id).map(|view| view.state.name()) != Some(state) {
+                self.emit(Event::State { at: now.wall, workspace: id.clone(), state });
+            }
+        }
+        self.outlets.snapshot.send_replace(Arc::new(snapshot));
+    }
+
+    pub(super) fn emit(&self, event: Event) {
+        // Nobody listening is no error.
+        let _ = self.outlets.events.send(event);
+    }
+
+    fn answer_waiters(&mut self) {
+        for tracked in self.world.workspaces.values_mut() {
+            if tracked.is_off() {
+                for waiter in tracked.stop_waiters.drain(..) {
+                    let _ = waiter.send(Ok(()));
+                }
+            }
+            if tracked.operation.is_none() {
+                for (number, waiter) in tracked.cancel_waiters.drain(..) {
+                    let _ = waiter.send(Ok(number));
+                }
+            }
+        }
+    }
+
+    /// Records a build that waits.
+    pub(super) async fn queue_build(
+        &mut self,
+        id: &WorkspaceId,
+        reason: BuildReason,
+        requester: Requester,
+    ) -> Result<BuildNumber, RequestError> {
+        let now = self.executor.now().wall;
+        let declared = self.settings.workspaces.get(id).ok_or_else(|| RequestError::NotDeclared(id.clone()))?;
+        let image = declared.image.value.clone();
+        let tracked =
+            self.world.workspaces.get_mut(id).ok_or_else(|| RequestError::NoSuchWorkspace(id.clone()))?;
+        let store = self.executor.store();
+        let number =
+            store.begin_build(id, reason, &requester, &image, now).await.map_err(|error| failed(&error))?;
+        tracked.queued = Some(BuildRecord {
+            number,
+            reason,
+            requester,
+            queued_at: now,
+            started_at: None,
+            ended_at: None,
+            stage: None,
+            stages: Vec::new(),
+            result: None,
+            failure: None,
+            warnings: Vec::new(),
+            image,
+            image_digest: None,
+        });
+        if tracked.record.power != Power::On {
+            self.set_power(id, Power::On).await;
+        }
+        Ok(number)
+    }
+
+    /// Records what was asked for.
+    pub(super) async fn set_power(&mut self, id: &WorkspaceId, power: Power) {
+        let now = self.executor.now().wall;
+        if let Some(tracked) = self.world.workspaces.get_mut(id) {
+            (tracked.record.power, tracked.record.power_since) = (power, now);
+        }
+        if let Err(error) = self.executor.store().set_power(id, power, now).await {
+            error!(workspace = %id, "cannot record that `{id}` should be {power:?}: {error}");
+        }
+    }
+}
+
+/// An error of the state database, as a request's answer.
+pub(super) fn failed(error: &StoreError) -> RequestError {
+    RequestError::Failed(error.to_string())
+}
+
+fn waiting_of(id: &WorkspaceId, tracked: &Tracked) -> Option<Waiting> {
+    let build = tracked.queued.as_ref()?;
+    Some(Waiting { workspace: id.clone(), reason: build.reason, queued_at: build.queued_at })
+}
+
+fn until(at: Moment, now: Now) -> Duration {
+    Duration::try_from(at.duration_since(now.wall)).unwrap_or_default()
+}

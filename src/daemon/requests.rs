@@ -1,0 +1,158 @@
+//! What is done with each request: noted in the database first, then left to the next turn.
+
+use super::reconcile::Reconciler;
+use super::world::Operation;
+use crate::decide::{Doing, Observed};
+use crate::handle::{EngineView, Reply, Request, RequestError, Started};
+use crate::model::{BuildNumber, BuildReason, BuildResult, OffReason, Requester, WorkspaceId};
+use crate::store::Power;
+
+impl Reconciler {
+    pub(super) async fn request(&mut self, request: Request) {
+        // An answer that nobody waits for any more is no error.
+        match request {
+            Request::Start { workspace, reason, requester, reply } => {
+                let _ = reply.send(self.start(&workspace, reason, requester).await);
+            }
+            Request::Rebuild { workspace, reason, requester, reply } => {
+                let _ = reply.send(self.rebuild(&workspace, reason, requester).await);
+            }
+            Request::Stop { workspace, requester, reply } => self.stop(&workspace, &requester, reply).await,
+            Request::Cancel { workspace, requester, reply } => self.cancel(&workspace, &requester, reply).await,
+            Request::Personalize { workspace, requester, reply } => {
+                let _ = reply.send(self.personalize(&workspace, &requester));
+            }
+            Request::Reload { yes, requester, reply } => {
+                let _ = reply.send(self.reload(yes, &requester).await);
+            }
+            Request::Plan { reply } => {
+                let _ = reply.send(self.plan().await);
+            }
+        }
+    }
+
+    async fn start(
+        &mut self,
+        id: &WorkspaceId,
+        reason: BuildReason,
+        requester: Requester,
+    ) -> Result<Started, RequestError> {
+        self.engine_here()?;
+        let tracked = self.tracked(id)?;
+        if let Some(build) = &tracked.queued {
+            return Ok(Started::Build(build.number));
+        }
+        let stopping = matches!(tracked.record.power, Power::Off { .. });
+        match tracked.operation.as_ref().map(|operation| operation.doing) {
+            Some(Doing::Building { .. }) if !stopping => {
+                return tracked.build.as_ref().map(|build| Started::Build(build.number)).ok_or_else(|| gone(id));
+            }
+            Some(Doing::Tending | Doing::Recovering { .. }) if !stopping => return Ok(Started::AlreadyRunning),
+            Some(_) => {}
+            None if !stopping && tracked.observed != Observed::None => return Ok(Started::AlreadyRunning),
+            None => {}
+        }
+        self.queue_build(id, reason, requester).await.map(Started::Build)
+    }
+
+    async fn rebuild(
+        &mut self,
+        id: &WorkspaceId,
+        reason: BuildReason,
+        requester: Requester,
+    ) -> Result<Started, RequestError> {
+        self.engine_here()?;
+        if let Some(build) = &self.tracked(id)?.queued {
+            return Ok(Started::Build(build.number));
+        }
+        self.queue_build(id, reason, requester).await.map(Started::Build)
+    }
+
+    async fn stop(&mut self, id: &WorkspaceId, requester: &Requester, reply: Reply<()>) {
+        if let Err(error) = self.engine_here().and_then(|()| self.tracked(id).map(|_| ())) {
+            let _ = reply.send(Err(error));
+            return;
+        }
+        tracing::info!(workspace = %id, requester = %requester, "`{id}` is to be stopped");
+        self.drop_queued(id).await;
+        let Ok(tracked) = self.tracked(id) else { return };
+        if let Some(Operation { doing: Doing::Building { .. } | Doing::Recovering { .. }, cancel }) = &tracked.operation {
+            cancel.cancel();
+        }
+        tracked.stop_waiters.push(reply);
+        if !matches!(tracked.record.power, Power::Off { .. }) {
+            self.set_power(id, Power::Off { why: OffReason::Stopped }).await;
+        }
+    }
+
+    async fn cancel(&mut self, id: &WorkspaceId, requester: &Requester, reply: Reply<BuildNumber>) {
+        if let Err(error) = self.tracked(id) {
+            let _ = reply.send(Err(error));
+            return;
+        }
+        let waiting = self.drop_queued(id).await;
+        let Ok(tracked) = self.tracked(id) else { return };
+        let running = tracked.operation.as_ref().filter(|o| matches!(o.doing, Doing::Building { .. }));
+        let Some(number) = running.and(tracked.build.as_ref()).map(|build| build.number).or(waiting) else {
+            let _ = reply.send(Err(RequestError::Conflict(format!("no build of `{id}` is queued or running"))));
+            return;
+        };
+        tracing::info!(workspace = %id, build = number.0, requester = %requester, "build {number} of `{id}` is cancelled");
+        if let Some(operation) = running {
+            operation.cancel.cancel();
+        }
+        let idle = tracked.operation.is_none() && tracked.observed == Observed::None;
+        tracked.cancel_waiters.push((number, reply));
+        if idle {
+            let never = tracked.build.is_none();
+            let why = if never { OffReason::NeverBuilt } else { OffReason::Stopped };
+            self.set_power(id, Power::Off { why }).await;
+        }
+    }
+
+    /// Takes a build that waits off the queue; returns its number.
+    async fn drop_queued(&mut self, id: &WorkspaceId) -> Option<BuildNumber> {
+        let now = self.executor.now().wall;
+        let tracked = self.world.workspaces.get_mut(id)?;
+        let mut build = tracked.queued.take()?;
+        (build.result, build.ended_at) = (Some(BuildResult::Cancelled), Some(now));
+        self.executor.save_build(id, &build).await;
+        Some(build.number)
+    }
+
+    fn personalize(&mut self, id: &WorkspaceId, requester: &Requester) -> Result<BuildNumber, RequestError> {
+        self.engine_here()?;
+        let settings = self.settings.clone();
+        let tracked = self.world.workspaces.get_mut(id).ok_or_else(|| gone(id))?;
+        let (Some(inside), Some(build)) = (&tracked.inside, &tracked.build) else { return Err(not_running(id)) };
+        if tracked.operation.is_some() || !matches!(tracked.observed, Observed::Running { .. }) {
+            return Err(not_running(id));
+        }
+        tracing::info!(workspace = %id, requester = %requester, "`{id}` is personalized again");
+        let (record, number, inside) = (tracked.record.clone(), build.number, inside.clone());
+        let executor = &self.executor;
+        tracked.begin(Doing::Tending, |cancel| executor.personalize(record, number, inside, settings, cancel));
+        Ok(number)
+    }
+
+    fn tracked(&mut self, id: &WorkspaceId) -> Result<&mut super::world::Tracked, RequestError> {
+        self.world.workspaces.get_mut(id).ok_or_else(|| gone(id))
+    }
+
+    /// Refuses what needs the engine while it is away (rule L12).
+    fn engine_here(&self) -> Result<(), RequestError> {
+        match &self.engine {
+            EngineView::Here { .. } => Ok(()),
+            EngineView::Unknown => Err(RequestError::EngineAway("hearthd has not reached it yet".into())),
+            EngineView::Away { why, .. } => Err(RequestError::EngineAway(why.clone())),
+        }
+    }
+}
+
+fn gone(id: &WorkspaceId) -> RequestError {
+    RequestError::NoSuchWorkspace(id.clone())
+}
+
+fn not_running(id: &WorkspaceId) -> RequestError {
+    RequestError::Conflict(format!("`{id}` does not run, or is busy with something else"))
+}

@@ -1,0 +1,203 @@
+//! What the loop knows of each workspace. The loop owns it; everybody else sees snapshots.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+use crate::build::Outcome;
+use crate::config::Settings;
+use crate::decide::{self, Doing, Facts, Observed};
+use crate::docker::{Container, Status};
+use crate::handle::{Inside, Reply, View};
+use crate::model::{BuildNumber, BuildRecord, BuildResult, Moment, Now, Outdated, WorkspaceId};
+use crate::store::WorkspaceRecord;
+
+/// One workspace, declared or remembered.
+#[derive(Debug)]
+pub(super) struct Tracked {
+    pub(super) record: WorkspaceRecord,
+    /// The last build that began.
+    pub(super) build: Option<BuildRecord>,
+    /// The build that waits.
+    pub(super) queued: Option<BuildRecord>,
+    pub(super) observed: Observed,
+    /// Looks older than this say nothing of this workspace: they began before hearthd last changed it.
+    pub(super) fresh_from: u64,
+    /// Times at which the container was seen to have ended without being asked.
+    pub(super) ends: Vec<Moment>,
+    /// Nothing is done before this moment.
+    pub(super) not_before: Option<Moment>,
+    pub(super) operation: Option<Operation>,
+    pub(super) inside: Option<Inside>,
+    pub(super) outdated: Vec<Outdated>,
+    pub(super) stop_waiters: Vec<Reply<()>>,
+    pub(super) cancel_waiters: Vec<(BuildNumber, Reply<BuildNumber>)>,
+}
+
+/// What is under way, and how to end it.
+#[derive(Debug)]
+pub(super) struct Operation {
+    pub(super) doing: Doing,
+    pub(super) cancel: CancellationToken,
+}
+
+impl Tracked {
+    pub(super) fn new(record: WorkspaceRecord, build: Option<BuildRecord>, queued: Option<BuildRecord>) -> Self {
+        Self {
+            record,
+            build,
+            queued,
+            observed: Observed::None,
+            fresh_from: 0,
+            ends: Vec::new(),
+            not_before: None,
+            operation: None,
+            inside: None,
+            outdated: Vec::new(),
+            stop_waiters: Vec::new(),
+            cancel_waiters: Vec::new(),
+        }
+    }
+
+    /// Notes that `doing` is under way and starts it; `start` gets the token that ends it early.
+    pub(super) fn begin(&mut self, doing: Doing, start: impl FnOnce(CancellationToken)) {
+        let cancel = CancellationToken::new();
+        self.operation = Some(Operation { doing, cancel: cancel.clone() });
+        self.not_before = None;
+        start(cancel);
+    }
+
+    /// Takes in the end of a build; returns the record to save.
+    pub(super) fn built(&mut self, outcome: Outcome, now: Now) -> Option<BuildRecord> {
+        let build = self.build.as_mut()?;
+        close_stage(build, now.wall);
+        let gone = match outcome {
+            Outcome::Running { warnings } => {
+                build.warnings = warnings;
+                build.result = Some(BuildResult::Ok);
+                self.observed = Observed::Running { since: now.wall };
+                self.ends.clear();
+                false
+            }
+            Outcome::Failed { failure, warnings, kept } => {
+                build.warnings = warnings;
+                build.failure = Some(failure);
+                build.result = Some(BuildResult::Failed);
+                !kept
+            }
+            Outcome::Cancelled { kept } => {
+                build.result = Some(BuildResult::Cancelled);
+                !kept
+            }
+            Outcome::Interrupted { why } => {
+                tracing::warn!(workspace = %self.record.id, build = build.number.0, "build interrupted: {why}; taken up again");
+                let again = BuildRecord { started_at: None, stage: None, stages: Vec::new(), ..build.clone() };
+                // A newer request that waits already serves as well.
+                if self.queued.is_none() {
+                    self.queued = Some(again.clone());
+                    return Some(again);
+                }
+                build.result = Some(BuildResult::Cancelled);
+                false
+            }
+        };
+        if gone {
+            self.observed = Observed::None;
+            self.inside = None;
+        }
+        build.ended_at = Some(now.wall);
+        Some(build.clone())
+    }
+
+    /// Takes in what the engine shows. Whoever has our name and is not ours is none of our containers.
+    pub(super) fn see(&mut self, containers: &[Container], ours: impl Fn(&Container, &WorkspaceRecord) -> bool, now: Now) {
+        let container = containers.iter().find(|container| ours(container, &self.record));
+        let since = match self.observed {
+            Observed::Running { since } | Observed::Paused { since } => since,
+            Observed::None | Observed::Ended => {
+                self.build.as_ref().and_then(|build| build.ended_at).unwrap_or(now.wall)
+            }
+        };
+        let observed = match container.map(|container| container.status) {
+            None => Observed::None,
+            Some(Status::Running | Status::Restarting) => Observed::Running { since },
+            Some(Status::Paused) => Observed::Paused { since },
+            Some(Status::Created | Status::Exited | Status::Dead | Status::Removing) => Observed::Ended,
+        };
+        if observed == Observed::Ended && self.observed != Observed::Ended {
+            self.ends.push(now.wall);
+        }
+        if observed == Observed::None {
+            self.inside = None;
+        }
+        self.observed = observed;
+    }
+
+    /// Returns what [`decide`](decide::decide) needs.
+    pub(super) fn facts(&self) -> Facts<'_> {
+        Facts {
+            power: self.record.power,
+            power_since: self.record.power_since,
+            container: self.observed,
+            ends: &self.ends,
+            doing: self.operation.as_ref().map(|operation| operation.doing),
+            build: self.build.as_ref(),
+            queued: self.queued.as_ref(),
+            outdated: &self.outdated,
+            warnings: self.build.as_ref().map_or(&[], |build| &build.warnings),
+        }
+    }
+
+    /// Returns the workspace as it is shown.
+    pub(super) fn view(&self, declared: bool, now: Moment) -> View {
+        let facts = self.facts();
+        View {
+            id: self.record.id.clone(),
+            number: self.record.number,
+            org: self.record.org.clone(),
+            declared,
+            state: decide::state(&facts),
+            build: self.queued.clone().filter(|_| self.operation.is_none()).or_else(|| self.build.clone()),
+            inside: self.inside.clone(),
+            because: decide::decide(&facts, now).because,
+        }
+    }
+
+    /// Returns whether nothing of it runs or is about to.
+    pub(super) fn is_off(&self) -> bool {
+        self.operation.is_none() && self.observed == Observed::None && self.queued.is_none()
+    }
+}
+
+/// Notes that the stage that ran has ended.
+pub(super) fn close_stage(build: &mut BuildRecord, now: Moment) {
+    if let Some(timing) = build.stages.last_mut().filter(|timing| timing.took.is_none()) {
+        timing.took = Some(Duration::try_from(now.duration_since(timing.started_at)).unwrap_or_default());
+    }
+}
+
+/// All of them.
+#[derive(Debug, Default)]
+pub(super) struct World {
+    pub(super) workspaces: BTreeMap<WorkspaceId, Tracked>,
+}
+
+impl World {
+    /// Returns every workspace as it is shown.
+    pub(super) fn views(&self, settings: &Arc<Settings>, now: Moment) -> BTreeMap<WorkspaceId, View> {
+        self.workspaces
+            .iter()
+            .map(|(id, tracked)| (id.clone(), tracked.view(settings.workspaces.contains_key(id), now)))
+            .collect()
+    }
+
+    /// Returns how many builds run.
+    pub(super) fn builds_running(&self) -> usize {
+        let building = |tracked: &&Tracked| {
+            matches!(tracked.operation, Some(Operation { doing: Doing::Building { .. } | Doing::Recovering { .. }, .. }))
+        };
+        self.workspaces.values().filter(building).count()
+    }
+}

@@ -1,0 +1,201 @@
+//! (desired, observed, what is under way, now) → one [`Decision`] per workspace, with its reason.
+//!
+//! Pure. The reconcile loop carries out what this says and nothing else; what people are shown (`state`,
+//! `because`) comes from the same facts. An event never says what to do, only that it is time to ask again.
+
+use std::time::Duration;
+
+use crate::model::{BuildReason, BuildRecord, BuildResult, Moment, OffReason, Outdated, Stage, State, StopReason, Warning};
+use crate::store::Power;
+
+/// What is known of one workspace at one moment.
+#[derive(Debug, Clone, Copy)]
+pub struct Facts<'a> {
+    pub power: Power,
+    pub power_since: Moment,
+    pub container: Observed,
+    /// Ends without being asked, of this container, newest last (rule L9).
+    pub ends: &'a [Moment],
+    /// What hearthd is doing to it.
+    pub doing: Option<Doing>,
+    /// The last build that began.
+    pub build: Option<&'a BuildRecord>,
+    /// The build that waits.
+    pub queued: Option<&'a BuildRecord>,
+    pub outdated: &'a [Outdated],
+    pub warnings: &'a [Warning],
+}
+
+/// What the engine shows of the container that is ours and recorded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Observed {
+    /// The engine has none.
+    None,
+    Running { since: Moment },
+    Paused { since: Moment },
+    /// It is there and does not run.
+    Ended,
+}
+
+/// What is under way for a workspace; at most one thing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Doing {
+    Building { stage: Stage, since: Moment },
+    /// A build whose old container is about to give way counts as building, not as stopping.
+    Stopping { why: StopReason, since: Moment },
+    /// Starting an ended container again and injecting fresh secrets.
+    Recovering { since: Moment },
+    /// Something that leaves the state as it is: `personalize`, a change of limits.
+    Tending,
+}
+
+/// What to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Action {
+    Nothing,
+    /// Let the build that is queued run as soon as the queue's order allows.
+    RunQueued,
+    /// Queue a build that nobody asked for.
+    Queue(BuildReason),
+    Stop(StopReason),
+    /// Start the container as it was, with fresh secrets.
+    Recover,
+    /// It ended too often: remove what is left of it and call it failed.
+    GiveUp,
+}
+
+/// The answer.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Decision {
+    pub action: Action,
+    /// For a person, one sentence.
+    pub because: String,
+    /// When the answer may be another although nothing happened.
+    pub ask_again_at: Option<Moment>,
+}
+
+/// How often a container may end in [`WINDOW`] before the workspace counts as failed (rule L9).
+pub const ENDS_ALLOWED: usize = 5;
+/// See [`ENDS_ALLOWED`].
+pub const WINDOW: Duration = Duration::from_secs(600);
+
+/// Decides what is to be done to one workspace.
+pub fn decide(facts: &Facts<'_>, now: Moment) -> Decision {
+    let decision = |action, because: String| Decision { action, because, ask_again_at: None };
+    if let Some(doing) = facts.doing {
+        return decision(Action::Nothing, doing_text(doing));
+    }
+    if let Some(build) = facts.queued {
+        return decision(Action::RunQueued, format!("build {} waits for its turn", build.number));
+    }
+    match (facts.power, facts.container) {
+        (Power::Off { why }, Observed::None) => decision(Action::Nothing, off_text(why).into()),
+        (Power::Off { why }, Observed::Running { .. } | Observed::Paused { .. } | Observed::Ended) => {
+            decision(Action::Stop(stop_reason(why)), off_text(why).into())
+        }
+        (Power::On, Observed::Running { .. }) => decision(Action::Nothing, "it runs".into()),
+        (Power::On, Observed::Paused { .. }) => decision(
+            Action::Nothing,
+            "its container is paused, by someone other than hearth: `docker unpause` lets it go on".into(),
+        ),
+        (Power::On, Observed::Ended) => recover(facts, now),
+        (Power::On, Observed::None) => match facts.build {
+            None => decision(Action::Queue(BuildReason::Create), "it was never built".into()),
+            Some(build) if build.result == Some(BuildResult::Ok) => {
+                decision(Action::Queue(BuildReason::Recovery), "its container is gone: it is built anew".into())
+            }
+            Some(build) => decision(Action::Nothing, failure_of(build)),
+        },
+    }
+}
+
+/// Decides about a container that ended without being asked.
+fn recover(facts: &Facts<'_>, now: Moment) -> Decision {
+    let recent = recent_ends(facts.ends, now);
+    if recent >= ENDS_ALLOWED {
+        let because = format!("its container ended {recent} times within ten minutes");
+        return Decision { action: Action::GiveUp, because, ask_again_at: None };
+    }
+    let wait = back_off(recent);
+    let at = facts.ends.last().map_or(now, |last| *last + wait);
+    if at <= now {
+        let because = "its container ended without being asked: it is started again".into();
+        return Decision { action: Action::Recover, because, ask_again_at: None };
+    }
+    let because = format!("its container ended without being asked: it is started again at {at:.0}");
+    Decision { action: Action::Nothing, because, ask_again_at: Some(at) }
+}
+
+fn recent_ends(ends: &[Moment], now: Moment) -> usize {
+    ends.iter().filter(|end| now.duration_since(**end).unsigned_abs() <= WINDOW).count()
+}
+
+/// How long to wait before the restart that follows the `n`-th end: none, then 1 s, 4 s, 16 s, …
+fn back_off(n: usize) -> Duration {
+    match n {
+        0 | 1 => Duration::ZERO,
+        _ => Duration::from_secs(1 << (2 * (n - 2)).min(8)),
+    }
+}
+
+/// Derives the state that people are shown.
+pub fn state(facts: &Facts<'_>) -> State {
+    let number = facts.build.map_or(crate::model::BuildNumber(0), |build| build.number);
+    match facts.doing {
+        Some(Doing::Building { stage, since }) => return State::Building { build: number, stage, since },
+        Some(Doing::Stopping { why, since }) => return State::Stopping { why, since },
+        Some(Doing::Recovering { since }) => return State::Building { build: number, stage: Stage::Start, since },
+        Some(Doing::Tending) | None => {}
+    }
+    if let Some(build) = facts.queued {
+        return State::Queued { build: build.number, since: build.queued_at };
+    }
+    match (facts.power, facts.container) {
+        (_, Observed::Running { since } | Observed::Paused { since }) => {
+            State::Running { since, warnings: facts.warnings.to_vec(), outdated: facts.outdated.to_vec() }
+        }
+        (Power::Off { why }, Observed::None) => State::Off { since: facts.power_since, why },
+        (Power::Off { why }, Observed::Ended) => State::Stopping { why: stop_reason(why), since: facts.power_since },
+        (Power::On, Observed::Ended) => State::Queued { build: number, since: facts.power_since },
+        (Power::On, Observed::None) => match facts.build {
+            Some(build) if build.result == Some(BuildResult::Failed) => State::Failed {
+                since: build.ended_at.unwrap_or(build.queued_at),
+                failure: failure_of(build),
+                retry_at: None,
+            },
+            Some(_) | None => State::Queued { build: number, since: facts.power_since },
+        },
+    }
+}
+
+fn failure_of(build: &BuildRecord) -> String {
+    build.failure.clone().unwrap_or_else(|| format!("build {} failed", build.number))
+}
+
+fn stop_reason(why: OffReason) -> StopReason {
+    match why {
+        OffReason::Stopped | OffReason::NeverBuilt => StopReason::Requested,
+        OffReason::AutoOff => StopReason::AutoOff,
+        OffReason::Removed => StopReason::Removed,
+    }
+}
+
+fn off_text(why: OffReason) -> &'static str {
+    match why {
+        OffReason::NeverBuilt => "it was not built yet: `hearth start` builds it",
+        OffReason::Stopped => "it was stopped: `hearth start` builds it again",
+        OffReason::AutoOff => "it was not used: `hearth start` builds it again",
+        OffReason::Removed => "the configuration does not have it any more; its home is kept",
+    }
+}
+
+fn doing_text(doing: Doing) -> String {
+    match doing {
+        Doing::Building { stage, .. } => format!("its build is at `{stage}`"),
+        Doing::Stopping { why: StopReason::Requested, .. } => "somebody stopped it".into(),
+        Doing::Stopping { why: StopReason::AutoOff, .. } => "it was not used".into(),
+        Doing::Stopping { why: StopReason::Removed, .. } => "it was removed from the configuration".into(),
+        Doing::Recovering { .. } => "its container ended without being asked: it is started again".into(),
+        Doing::Tending => "it runs".into(),
+    }
+}

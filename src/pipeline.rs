@@ -1,0 +1,59 @@
+//! The queue of builds: who is next. Pure.
+
+use crate::model::{BuildReason, Moment, WorkspaceId};
+
+/// A build that waits.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Waiting {
+    pub workspace: WorkspaceId,
+    pub reason: BuildReason,
+    pub queued_at: Moment,
+}
+
+/// Returns the builds that may begin: as many as there are free places among `max`, people before schedules,
+/// oldest first.
+pub fn next(mut waiting: Vec<Waiting>, running: usize, max: usize) -> Vec<WorkspaceId> {
+    waiting.sort_by(|a, b| {
+        let key = |w: &Waiting| (rank(w.reason), w.queued_at);
+        key(a).cmp(&key(b)).then_with(|| a.workspace.cmp(&b.workspace))
+    });
+    waiting.into_iter().take(max.saturating_sub(running)).map(|waiting| waiting.workspace).collect()
+}
+
+/// People who wait come before what nobody waits for.
+fn rank(reason: BuildReason) -> u8 {
+    match reason {
+        BuildReason::User | BuildReason::Admin | BuildReason::Connect => 0,
+        BuildReason::Create | BuildReason::Config | BuildReason::Recovery | BuildReason::AutoStart => 1,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn waiting(workspace: &str, reason: BuildReason, second: i64) -> Waiting {
+        Waiting {
+            workspace: workspace.parse().unwrap(),
+            reason,
+            queued_at: Moment::from_second(second).unwrap(),
+        }
+    }
+
+    #[test]
+    fn people_come_before_schedules_and_the_oldest_first() {
+        let queue = vec![
+            waiting("a/main", BuildReason::AutoStart, 1),
+            waiting("b/main", BuildReason::User, 3),
+            waiting("c/main", BuildReason::Connect, 2),
+            waiting("d/main", BuildReason::Create, 0),
+        ];
+        let names = |max, running| {
+            next(queue.clone(), running, max).iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
+        };
+        assert_eq!(names(4, 0), "c/main b/main d/main a/main");
+        assert_eq!(names(4, 3), "c/main");
+        assert_eq!(names(2, 2), "");
+        assert_eq!(names(1, 2), "");
+    }
+}
