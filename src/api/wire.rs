@@ -185,12 +185,25 @@ pub struct Status {
     #[schema(value_type = String, format = DateTime)]
     pub started_at: Moment,
     pub instance: String,
+    /// Whom hearthd takes the caller for.
+    pub you: You,
     pub docker: DockerStatus,
     pub config: ConfigStatus,
     /// How many workspaces the caller may see, by state.
     pub workspaces: std::collections::BTreeMap<String, u32>,
     /// What is worth knowing and not an error: foreign objects, a missing capability.
     pub notes: Vec<String>,
+}
+
+/// Whom hearthd takes the caller for. A workspace named without its user is one of `users`' own.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct You {
+    /// The host account, or the workspace that a process inside one calls from; as the audit log has it.
+    pub name: String,
+    /// The users whose account it is: normally one, none for an account that has no `[users]` entry.
+    #[schema(value_type = Vec<String>)]
+    pub users: Vec<UserName>,
+    pub admin: bool,
 }
 
 /// The engine's part of the status.
