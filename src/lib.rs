@@ -6,5 +6,6 @@ pub mod build;
 pub mod config;
 pub mod docker;
 pub mod handle;
+pub mod helper;
 pub mod model;
 pub mod store;
