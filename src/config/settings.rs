@@ -12,7 +12,9 @@ use std::time::Duration;
 
 use jiff::civil::{Date, Time, Weekday};
 use jiff::tz::TimeZone;
+use serde::{Deserialize, Serialize};
 
+use super::text;
 use crate::model::{Bytes, Cpus, InstanceName, OrgName, PortMapping, PortRange, UserName, WorkspaceId};
 
 /// Where a value came from.
@@ -24,6 +26,8 @@ pub enum Origin {
     File { path: Arc<str>, line: u32, column: u32 },
     /// A member's own setting, kept in the state database.
     Member,
+    /// A member's own setting, cut to what the org allows.
+    Bounded,
 }
 
 impl fmt::Display for Origin {
@@ -32,6 +36,7 @@ impl fmt::Display for Origin {
             Origin::Default => f.write_str("default"),
             Origin::File { path, line, column } => write!(f, "{path}:{line}:{column}"),
             Origin::Member => f.write_str("hearth set"),
+            Origin::Bounded => f.write_str("hearth set, bounded by the org"),
         }
     }
 }
@@ -55,6 +60,22 @@ impl<T> std::ops::Deref for Sourced<T> {
 
     fn deref(&self) -> &T {
         &self.value
+    }
+}
+
+/// Where the keys that a table says itself stand; a key that is not here has its default.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Written(pub BTreeMap<&'static str, Origin>);
+
+impl Written {
+    /// Returns where the key stands.
+    pub fn origin(&self, key: &str) -> Origin {
+        self.0.get(key).cloned().unwrap_or(Origin::Default)
+    }
+
+    /// Returns whether the table says the key itself.
+    pub fn says(&self, key: &str) -> bool {
+        self.0.contains_key(key)
     }
 }
 
@@ -119,7 +140,8 @@ pub enum Pull {
 }
 
 /// A span that may be endless.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub enum Limit {
     After(Duration),
     Never,
@@ -151,6 +173,8 @@ pub enum Ignored {
 #[derive(Debug, Clone)]
 pub struct Org {
     pub name: OrgName,
+    pub declared_at: Origin,
+    pub written: Written,
     pub managers: Vec<Principal>,
     pub image: Sourced<String>,
     /// Patterns that members may choose from; the org's own image is always permitted besides.
@@ -188,7 +212,8 @@ pub struct Org {
 }
 
 /// A day of the week, ordered from Monday.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub struct Day(pub Weekday);
 
 impl Ord for Day {
@@ -258,6 +283,7 @@ pub struct Registry {
 pub struct User {
     pub name: UserName,
     pub declared_at: Origin,
+    pub written: Written,
     pub account: String,
     pub orgs: Vec<OrgName>,
     pub full_name: Option<String>,
@@ -271,7 +297,8 @@ pub struct User {
 }
 
 /// When a workspace starts by itself.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "text::AutoStartText", into = "text::AutoStartText")]
 pub enum AutoStart {
     Never,
     At { time: Time, days: Option<BTreeSet<Day>> },
@@ -283,6 +310,8 @@ pub struct Workspace {
     pub id: WorkspaceId,
     pub org: OrgName,
     pub declared_at: Origin,
+    /// The keys of its own table; all else comes from the user, the org or nobody.
+    pub written: Written,
     pub image: Sourced<String>,
     pub resources: Resources,
     pub auto_off: Sourced<Limit>,
