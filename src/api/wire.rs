@@ -204,6 +204,9 @@ pub struct You {
     #[schema(value_type = Vec<String>)]
     pub users: Vec<UserName>,
     pub admin: bool,
+    /// For a process inside a workspace: which one.
+    #[schema(value_type = Option<String>)]
+    pub inside: Option<WorkspaceId>,
 }
 
 /// The engine's part of the status.
