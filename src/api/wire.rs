@@ -21,7 +21,8 @@ pub struct Workspace {
     pub name: WorkspaceName,
     #[schema(value_type = String)]
     pub org: OrgName,
-    pub image: String,
+    /// The image of its next build; null where no file declares it and it was never built.
+    pub image: Option<String>,
     #[schema(value_type = String)]
     pub state: StateName,
     #[schema(value_type = String, format = DateTime)]
@@ -87,12 +88,12 @@ pub struct AutoStart {
     pub next: Option<Moment>,
 }
 
-/// What it gets; null is unlimited.
+/// What it gets; null is unlimited. All are null where no file declares the workspace.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Resources {
     pub cpus: Option<f64>,
     pub memory: Option<u64>,
-    pub pids: u32,
+    pub pids: Option<u32>,
 }
 
 /// What it uses, as of the last sample.
@@ -247,6 +248,24 @@ pub struct GitKey {
     #[schema(value_type = String)]
     pub user: UserName,
     pub public_key: String,
+}
+
+/// One line of the audit log, as `GET /v1/audit` lists them, newest first.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct AuditLine {
+    #[schema(value_type = String, format = DateTime)]
+    pub at: Moment,
+    pub who: String,
+    /// `host`, `inside alice/main`, `gateway 192.0.2.7`, `hearthd`.
+    pub from: String,
+    /// `start`, `stop`, `enter`, …
+    pub what: String,
+    #[schema(value_type = Option<String>)]
+    pub workspace: Option<WorkspaceId>,
+    pub before: Option<String>,
+    pub after: Option<String>,
+    /// `ok`, or the error's text.
+    pub result: String,
 }
 
 /// Every error's body.
