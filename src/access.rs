@@ -31,8 +31,10 @@ impl Person {
 pub enum Verb {
     /// See it in `list`, `show`, `why`, `schedule`.
     See,
-    /// Read its build logs.
+    /// Read its builds and their logs.
     Logs,
+    /// See each effective value with its origin.
+    Config,
     Start,
     Stop,
     Rebuild,
@@ -59,8 +61,8 @@ pub enum DaemonVerb {
 /// In what capacity somebody acts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Role {
-    Admin,
     Owner,
+    Admin,
     Manager,
     Auditor,
     /// The owner, from inside the workspace itself.
@@ -110,6 +112,9 @@ pub enum Refused {
     OtherWorkspace(WorkspaceId),
     #[error("only an admin may {0}")]
     AdminOnly(&'static str),
+    /// The person may not even know whether there is such a user.
+    #[error("there is no user `{0}` that you may see")]
+    UserNotVisible(UserName),
 }
 
 /// Returns the proof that `person` may do `verb` to the workspace, which belongs to `org` (as declared or, for one
@@ -156,6 +161,17 @@ pub fn check_daemon(settings: &Settings, person: &Person, verb: DaemonVerb) -> R
     }
 }
 
+/// Returns the user's own name in the settings, where `person` may read the user's public Git key: the user, an admin
+/// or an auditor.
+///
+/// # Errors
+/// [`Refused::UserNotVisible`], whether there is no such user or one that is not the person's business.
+pub fn check_git_key<'a>(settings: &'a Settings, person: &Person, user: &UserName) -> Result<&'a UserName, Refused> {
+    let own = users(settings, person).contains(&user);
+    let may = own || sees_all(settings, person);
+    settings.users.get(user).filter(|_| may).map(|user| &user.name).ok_or_else(|| Refused::UserNotVisible(user.clone()))
+}
+
 /// Returns the users that a person is: those whose `account` is the person's.
 pub fn users<'a>(settings: &'a Settings, person: &'a Person) -> Vec<&'a UserName> {
     match person {
@@ -172,6 +188,11 @@ pub fn is_admin(settings: &Settings, person: &Person) -> bool {
     }
 }
 
+/// Returns whether the person may see what the host's administrators see, such as a rejected configuration.
+pub fn sees_all(settings: &Settings, person: &Person) -> bool {
+    is_admin(settings, person) || is_auditor(settings, person)
+}
+
 fn is_auditor(settings: &Settings, person: &Person) -> bool {
     names(&settings.server.auditors, person)
 }
@@ -184,7 +205,8 @@ fn names(principals: &[Principal], person: &Person) -> bool {
     })
 }
 
-/// The roles that a person has towards a workspace, strongest first.
+/// The roles that a person has towards a workspace, strongest first. An admin is in their own workspaces an owner
+/// like others: what they do there is a user's doing, not an admin's.
 fn roles_for(settings: &Settings, person: &Person, workspace: &WorkspaceId, org: &OrgName) -> Vec<Role> {
     if let Person::Inside { workspace: own } = person {
         return if own.user == workspace.user { vec![Role::Inside] } else { vec![] };
@@ -192,8 +214,8 @@ fn roles_for(settings: &Settings, person: &Person, workspace: &WorkspaceId, org:
     let owns = users(settings, person).contains(&&workspace.user);
     let manages = settings.orgs.get(org).is_some_and(|org| names(&org.managers, person));
     [
-        (is_admin(settings, person), Role::Admin),
         (owns, Role::Owner),
+        (is_admin(settings, person), Role::Admin),
         (manages, Role::Manager),
         (is_auditor(settings, person), Role::Auditor),
     ]
@@ -206,7 +228,7 @@ fn may(role: Role, verb: Verb) -> bool {
     match role {
         Role::Admin | Role::Owner => true,
         Role::Manager => matches!(verb, Verb::See | Verb::Logs | Verb::Stop | Verb::Rebuild),
-        Role::Auditor => matches!(verb, Verb::See | Verb::Logs),
+        Role::Auditor => matches!(verb, Verb::See | Verb::Logs | Verb::Config),
         Role::Inside => !matches!(verb, Verb::Enter | Verb::Delete),
     }
 }
@@ -215,6 +237,7 @@ fn verb_text(verb: Verb) -> &'static str {
     match verb {
         Verb::See => "see",
         Verb::Logs => "read the build logs of",
+        Verb::Config => "see the configuration of",
         Verb::Start => "start",
         Verb::Stop => "stop",
         Verb::Rebuild => "rebuild",
