@@ -1,1 +1,9 @@
-fn main() {}
+//! hearth as people meet it: real binaries, a real Docker engine, real sockets.
+//!
+//! One binary, so that it links once. Every test has a daemon with an instance name of its own and removes what it
+//! made, also when it fails; see `support`. `tests/run` prepares a machine for it.
+#![allow(clippy::unwrap_used, clippy::print_stderr, reason = "a test that cannot go on ends, and says why")]
+
+mod support;
+
+mod support_itself;
