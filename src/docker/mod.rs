@@ -10,6 +10,7 @@ use async_trait::async_trait;
 use bytes::Bytes as Chunk;
 use secrecy::SecretString;
 use tokio::sync::mpsc;
+use zeroize::Zeroizing;
 
 use crate::model::{Moment, PortMapping};
 
@@ -200,17 +201,26 @@ pub struct NetworkSpec {
 }
 
 /// A command to run by `docker exec`.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct ExecSpec {
     pub argv: Vec<String>,
     /// `uid:gid`, or `0:0`.
     pub user: String,
     pub env: Vec<String>,
     pub working_dir: String,
-    /// Written to its standard input, which is then closed.
-    pub stdin: Vec<u8>,
+    /// Written to its standard input, which is then closed. It may hold secrets: nothing prints it.
+    pub stdin: Zeroizing<Vec<u8>>,
     /// Past it the process group is ended.
     pub deadline: Duration,
+}
+
+impl std::fmt::Debug for ExecSpec {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { argv, user, env: _, working_dir, stdin: _, deadline } = self;
+        let mut shown = f.debug_struct("ExecSpec");
+        shown.field("argv", argv).field("user", user).field("working_dir", working_dir).field("deadline", deadline);
+        shown.finish_non_exhaustive()
+    }
 }
 
 /// Which stream a piece of output came from.

@@ -7,6 +7,7 @@ mod name;
 mod now;
 mod quantity;
 mod state;
+mod text;
 
 pub use build::{
     BuildNumber, BuildReason, BuildRecord, BuildResult, Hook, Requester, Stage, StageTiming, Warning, WarningKind,
@@ -15,3 +16,4 @@ pub use name::{InstanceName, NameError, OrgName, UserName, WorkspaceId, Workspac
 pub use now::{Moment, Now};
 pub use quantity::{Bytes, Cpus, PortMapping, PortRange, Protocol, QuantityError, Span};
 pub use state::{OffReason, Outdated, State, StateName, StopReason};
+pub use text::neutralise;
