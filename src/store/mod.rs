@@ -2,14 +2,143 @@
 //!
 //! It holds what neither the files nor Docker can say. What can be derived is not stored: no states, no counters.
 //! A lost database loses no home and disturbs no running workspace.
+//!
+//! ```text
+//!   Store (any number of clones) ──closure + oneshot──▶ thread `store`, owns the connection and the directory's lock
+//! ```
+//!
+//! Every method is one transaction. What was answered `Ok` is on disk; what was sent is done even when the caller
+//! goes away before the answer.
 
-use crate::model::{BuildNumber, Moment, OrgName, Requester, WorkspaceId};
+mod audit;
+mod builds;
+mod error;
+mod open;
+mod row;
+mod settings;
+mod workspaces;
+
+#[cfg(test)]
+mod crash_tests;
+
+use std::path::Path;
+use std::sync::Arc;
+
+use rusqlite::{Connection, Transaction, TransactionBehavior};
+use serde::{Deserialize, Serialize};
+use tokio::sync::{mpsc, oneshot};
+
+use crate::model::{BuildNumber, Moment, OffReason, OrgName, Requester, WorkspaceId};
+
+pub use audit::AuditFilter;
+pub use builds::BUILDS_KEPT;
+pub use error::StoreError;
+pub use settings::{AcceptedConfig, MemberSettings};
+
+/// How many requests may wait for the thread; more wait in their callers.
+const QUEUE: usize = 64;
+
+enum Job {
+    Work(Box<dyn FnOnce(&mut Connection) + Send>),
+    Close(oneshot::Sender<()>),
+}
+
+/// The open database, as anybody may hold it.
+#[derive(Debug, Clone)]
+pub struct Store {
+    jobs: mpsc::Sender<Job>,
+    path: Arc<Path>,
+}
+
+impl Store {
+    /// Opens or creates the database, and the directory that it is in, for this process alone.
+    ///
+    /// # Errors
+    /// As [`StoreError`] says; the database is left as it was.
+    pub fn open(path: &Path) -> Result<Self, StoreError> {
+        Self::serve(open::open(path)?, path)
+    }
+
+    /// Opens a database that is gone with its last handle.
+    ///
+    /// # Errors
+    /// Where no thread can be started.
+    pub fn in_memory() -> Result<Self, StoreError> {
+        Self::serve(open::in_memory()?, Path::new(":memory:"))
+    }
+
+    /// Closes the database and gives the directory back, after everything that was sent before.
+    pub async fn close(self) {
+        let (done, closed) = oneshot::channel();
+        if self.jobs.send(Job::Close(done)).await.is_ok() {
+            let _ = closed.await;
+        }
+    }
+
+    fn serve(opened: open::Opened, path: &Path) -> Result<Self, StoreError> {
+        let (jobs, mut queue) = mpsc::channel(QUEUE);
+        let serve = move || {
+            let mut opened = opened;
+            let mut closing = None;
+            while let Some(job) = queue.blocking_recv() {
+                match job {
+                    Job::Work(work) => work(&mut opened.connection),
+                    Job::Close(done) => {
+                        closing = Some(done);
+                        break;
+                    }
+                }
+            }
+            drop(opened);
+            closing.map(|done| done.send(()))
+        };
+        std::thread::Builder::new()
+            .name("store".into())
+            .spawn(serve)
+            .map_err(|source| StoreError::Unusable { path: path.to_owned(), source })?;
+        Ok(Self { jobs, path: path.into() })
+    }
+
+    async fn write<T, F>(&self, work: F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Transaction<'_>) -> Result<T, StoreError> + Send + 'static,
+    {
+        self.transact(TransactionBehavior::Immediate, work).await
+    }
+
+    async fn read<T, F>(&self, work: F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Transaction<'_>) -> Result<T, StoreError> + Send + 'static,
+    {
+        self.transact(TransactionBehavior::Deferred, work).await
+    }
+
+    async fn transact<T, F>(&self, behavior: TransactionBehavior, work: F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Transaction<'_>) -> Result<T, StoreError> + Send + 'static,
+    {
+        let (reply, answer) = oneshot::channel();
+        let work = move |connection: &mut Connection| {
+            let result = connection.transaction_with_behavior(behavior).map_err(StoreError::from).and_then(|tx| {
+                let value = work(&tx)?;
+                tx.commit()?;
+                Ok(value)
+            });
+            let _ = reply.send(result);
+        };
+        self.jobs.send(Job::Work(Box::new(work))).await.map_err(|_| StoreError::Closed)?;
+        answer.await.map_err(|_| StoreError::Closed)?.map_err(|error| error.at(&self.path))
+    }
+}
 
 /// Whether a workspace should be up, as last asked for by a person, a schedule or auto-off.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Power {
     On,
-    Off { why: crate::model::OffReason },
+    Off { why: OffReason },
 }
 
 /// What is recorded of one workspace.
@@ -52,7 +181,7 @@ pub struct HomeRecord {
 }
 
 /// One line of the audit log (rule X1).
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AuditEntry {
     pub at: Moment,
     pub who: Requester,

@@ -1,0 +1,165 @@
+//! The audit log (rule X1): bounded in rows and in the length of each text, because some of it comes from inside.
+
+use rusqlite::{Row, named_params, params};
+
+use super::row::{At, Word};
+use super::{AuditEntry, Store, StoreError};
+use crate::model::{Moment, WorkspaceId};
+
+/// How many entries are kept.
+const ENTRIES_KEPT: i64 = 100_000;
+
+/// How many bytes of one text are kept.
+const TEXT_KEPT: usize = 4096;
+
+/// Which entries of the audit log are wanted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AuditFilter {
+    pub since: Option<Moment>,
+    pub workspace: Option<WorkspaceId>,
+    /// At most so many, the latest ones.
+    pub limit: u32,
+}
+
+impl Store {
+    /// Adds an entry, and forgets the oldest beyond what is kept.
+    ///
+    /// # Errors
+    /// As [`StoreError`] says.
+    pub async fn audit(&self, entry: AuditEntry) -> Result<(), StoreError> {
+        self.write(move |tx| {
+            tx.prepare_cached(
+                "INSERT INTO audit (at, who, source, what, workspace, before, after, result)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+            )?
+            .execute(params![
+                At(entry.at),
+                cut(entry.who.0),
+                cut(entry.from),
+                cut(entry.what),
+                entry.workspace.map(Word),
+                entry.before.map(cut),
+                entry.after.map(cut),
+                cut(entry.result),
+            ])?;
+            let oldest = tx.last_insert_rowid() - ENTRIES_KEPT;
+            tx.prepare_cached("DELETE FROM audit WHERE number <= ?1")?.execute([oldest])?;
+            Ok(())
+        })
+        .await
+    }
+
+    /// Returns the latest entries that the filter lets through, in the order in which they were made.
+    ///
+    /// # Errors
+    /// As [`StoreError`] says.
+    pub async fn audit_log(&self, filter: AuditFilter) -> Result<Vec<AuditEntry>, StoreError> {
+        self.read(move |tx| {
+            let mut statement = tx.prepare_cached(
+                "SELECT * FROM (SELECT * FROM audit
+                                WHERE (:since IS NULL OR at >= :since)
+                                  AND (:workspace IS NULL OR workspace = :workspace)
+                                ORDER BY number DESC LIMIT :limit)
+                 ORDER BY number",
+            )?;
+            let entries = statement
+                .query_map(
+                    named_params! {
+                        ":since": filter.since.map(At),
+                        ":workspace": filter.workspace.map(Word),
+                        ":limit": filter.limit,
+                    },
+                    entry,
+                )?
+                .collect::<Result<_, _>>()?;
+            Ok(entries)
+        })
+        .await
+    }
+}
+
+fn entry(row: &Row<'_>) -> rusqlite::Result<AuditEntry> {
+    let (At(at), Word(who)) = (row.get("at")?, row.get("who")?);
+    let workspace: Option<Word<WorkspaceId>> = row.get("workspace")?;
+    Ok(AuditEntry {
+        at,
+        who,
+        from: row.get("source")?,
+        what: row.get("what")?,
+        workspace: workspace.map(|Word(id)| id),
+        before: row.get("before")?,
+        after: row.get("after")?,
+        result: row.get("result")?,
+    })
+}
+
+fn cut(mut text: String) -> String {
+    if text.len() > TEXT_KEPT {
+        text.truncate(text.floor_char_boundary(TEXT_KEPT));
+        text.push('…');
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::Requester;
+
+    fn entry(second: i64, workspace: Option<&str>) -> AuditEntry {
+        AuditEntry {
+            at: Moment::from_second(second).unwrap(),
+            who: Requester("alice".into()),
+            from: "host".into(),
+            what: "stop".into(),
+            workspace: workspace.map(|id| id.parse().unwrap()),
+            before: Some("running".into()),
+            after: None,
+            result: "ok".into(),
+        }
+    }
+
+    fn all() -> AuditFilter {
+        AuditFilter { since: None, workspace: None, limit: 1000 }
+    }
+
+    #[tokio::test]
+    async fn x1_entries_come_back_as_given_and_filtered() {
+        let store = Store::in_memory().unwrap();
+        let given = [entry(10, Some("alice/main")), entry(20, None), entry(30, Some("bob/main"))];
+        for entry in &given {
+            store.audit(entry.clone()).await.unwrap();
+        }
+        assert_eq!(store.audit_log(all()).await.unwrap(), given);
+        let since = AuditFilter { since: Some(given[1].at), ..all() };
+        assert_eq!(store.audit_log(since).await.unwrap(), given[1..]);
+        let bobs = AuditFilter { workspace: Some("bob/main".parse().unwrap()), ..all() };
+        assert_eq!(store.audit_log(bobs).await.unwrap(), given[2..]);
+        assert_eq!(store.audit_log(AuditFilter { limit: 1, ..all() }).await.unwrap(), given[2..]);
+    }
+
+    #[tokio::test]
+    async fn x4_the_log_is_bounded_in_rows_and_in_the_length_of_a_text() {
+        let store = Store::in_memory().unwrap();
+        store
+            .write(|tx| {
+                tx.execute(
+                    "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ?1)
+                     INSERT INTO audit (at, who, source, what, result)
+                     SELECT '2026-01-01T00:00:00.000000000Z', 'eve', 'host', 'set', 'ok' FROM n",
+                    [ENTRIES_KEPT],
+                )?;
+                Ok(())
+            })
+            .await
+            .unwrap();
+        store.audit(AuditEntry { result: "é".repeat(TEXT_KEPT), ..entry(10, None) }).await.unwrap();
+        let (rows, first): (i64, i64) = store
+            .read(|tx| Ok(tx.query_row("SELECT count(*), min(number) FROM audit", [], |r| Ok((r.get(0)?, r.get(1)?)))?))
+            .await
+            .unwrap();
+        assert_eq!((rows, first), (ENTRIES_KEPT, 2));
+        let last = store.audit_log(AuditFilter { limit: 1, ..all() }).await.unwrap().remove(0);
+        assert!(last.result.len() <= TEXT_KEPT + 3 && last.result.ends_with("é…"), "{}", last.result.len());
+    }
+}
