@@ -1,0 +1,98 @@
+# Sourced by tests/run and packaging/quickstart: what a machine with only Debian (or Ubuntu) and Rust still needs.
+# Everything here does nothing where it is already so.
+
+PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin
+
+say() { printf '\n==> %s\n' "$*"; }
+
+die() { printf 'error: %s\n' "$*" >&2; exit 1; }
+
+as_root() {
+  if [ "$(id -u)" = 0 ]; then "$@"
+  elif command -v sudo >/dev/null; then sudo "$@"
+  else die "\`$*\` needs root, and there is no sudo: run this as root"; fi
+}
+
+has_systemd() { [ -d /run/systemd/system ]; }
+
+# install_missing NEED…: NEED is `command=package`, or `package` alone where a command would not tell.
+# What was installed is then in $installed.
+installed=()
+install_missing() {
+  local need
+  for need; do
+    case $need in
+      *=*) command -v "${need%%=*}" >/dev/null || installed+=("${need#*=}") ;;
+      *) dpkg-query -W -f '${Status}' "$need" 2>/dev/null | grep -q 'ok installed' || installed+=("$need") ;;
+    esac
+  done
+  [ ${#installed[@]} != 0 ] || return 0
+  say "installing ${installed[*]}"
+  apt update || { sleep 5; apt update; }
+  # A client of its own since Debian 13.
+  [[ " ${installed[*]} " != *' docker.io '* ]] || ! apt-cache show docker-cli >/dev/null 2>&1 || installed+=(docker-cli)
+  without_starting_services apt install --no-install-recommends "${installed[@]}"
+}
+
+apt() {
+  as_root env DEBIAN_FRONTEND=noninteractive apt-get -qq -o DPkg::Lock::Timeout=300 -y "$@" </dev/null
+}
+
+# A package's server is ours to start, or not at all: nobody asked for an SSH or a registry server on port 22 or 5000.
+without_starting_services() {
+  local policy=/usr/sbin/policy-rc.d unit status=0
+  if [ -e "$policy" ]; then "$@"; return; fi
+  printf '#!/bin/sh\nexit 101\n' | as_root tee "$policy" >/dev/null
+  as_root chmod +x "$policy"
+  "$@" || status=$?
+  as_root rm -f "$policy"
+  if has_systemd; then
+    for unit in ssh docker-registry; do
+      [[ " ${installed[*]} " != *" ${unit/#ssh/openssh-server} "* ]] || as_root systemctl --quiet disable "$unit"
+    done
+  fi
+  return $status
+}
+
+engine_answers() { docker version --format '{{.Server.Version}}' >/dev/null 2>&1; }
+
+# engine_up LOG: uses the engine that runs, or starts one; then $engine_started says how: systemd, or dockerd's pid.
+engine_started=
+engine_up() {
+  ! engine_answers || return 0
+  say "starting Docker"
+  if has_systemd; then
+    as_root systemctl start docker
+    engine_started=systemd
+  else
+    as_root setsid dockerd </dev/null >"$1" 2>&1 &
+    engine_started=dockerd
+  fi
+  local waited
+  for waited in $(seq 120); do
+    if as_root docker version >/dev/null 2>&1; then
+      [ "$engine_started" = systemd ] || engine_started=$(as_root cat /var/run/docker.pid)
+      engine_answers || die "Docker runs, but $(id -un) may not use it: \`sudo usermod -aG docker $(id -un)\`, then log in again"
+      return 0
+    fi
+    [ "$engine_started" = systemd ] || kill -0 $! 2>/dev/null || break
+    sleep 0.5
+  done
+  if has_systemd; then as_root journalctl --no-pager -n 20 -u docker >&2 || true; else tail -20 "$1" >&2; fi
+  die "Docker did not start"
+}
+
+# engine_down HOW: stops the engine that engine_up started.
+engine_down() {
+  case $1 in
+    '') return 0 ;;
+    systemd) as_root systemctl stop docker.socket docker ;;
+    dockerd) [ ! -e /var/run/docker.pid ] || engine_down "$(as_root cat /var/run/docker.pid)" ;;
+    *)
+      [ "$(cat "/proc/$1/comm" 2>/dev/null)" = dockerd ] || return 0
+      as_root kill "$1"
+      local waited
+      for waited in $(seq 60); do [ -d "/proc/$1" ] || return 0; sleep 0.5; done
+      as_root kill -9 "$1" ;;
+  esac
+}
