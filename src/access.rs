@@ -49,6 +49,26 @@ pub enum Verb {
     Enter,
 }
 
+impl Verb {
+    /// Returns the verb as the audit log has it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Verb::See => "see",
+            Verb::Logs => "logs",
+            Verb::Config => "config",
+            Verb::Start => "start",
+            Verb::Stop => "stop",
+            Verb::Rebuild => "rebuild",
+            Verb::Cancel => "cancel",
+            Verb::Personalize => "personalize",
+            Verb::Set => "set",
+            Verb::Hold => "hold",
+            Verb::Delete => "delete",
+            Verb::Enter => "enter",
+        }
+    }
+}
+
 /// What somebody wants of the daemon as a whole.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum DaemonVerb {
@@ -56,6 +76,18 @@ pub enum DaemonVerb {
     Plan,
     Reload,
     ReadAudit,
+}
+
+impl DaemonVerb {
+    /// Returns the verb as the audit log has it.
+    pub fn name(self) -> &'static str {
+        match self {
+            DaemonVerb::Status => "status",
+            DaemonVerb::Plan => "plan",
+            DaemonVerb::Reload => "reload",
+            DaemonVerb::ReadAudit => "audit",
+        }
+    }
 }
 
 /// In what capacity somebody acts.
@@ -235,18 +267,18 @@ fn may(role: Role, verb: Verb) -> bool {
 
 fn verb_text(verb: Verb) -> &'static str {
     match verb {
-        Verb::See => "see",
         Verb::Logs => "read the build logs of",
         Verb::Config => "see the configuration of",
-        Verb::Start => "start",
-        Verb::Stop => "stop",
-        Verb::Rebuild => "rebuild",
         Verb::Cancel => "cancel a build of",
-        Verb::Personalize => "personalize",
         Verb::Set => "change the settings of",
-        Verb::Hold => "hold",
-        Verb::Delete => "delete",
-        Verb::Enter => "enter",
+        Verb::See
+        | Verb::Start
+        | Verb::Stop
+        | Verb::Rebuild
+        | Verb::Personalize
+        | Verb::Hold
+        | Verb::Delete
+        | Verb::Enter => verb.name(),
     }
 }
 

@@ -250,7 +250,7 @@ pub struct GitKey {
     pub public_key: String,
 }
 
-/// One line of the audit log, as `GET /v1/audit` lists them, newest first.
+/// One line of the audit log, as `GET /v1/audit` lists the latest, in their order.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct AuditLine {
     #[schema(value_type = String, format = DateTime)]
@@ -303,6 +303,8 @@ pub enum ErrorCode {
     TooMany,
     /// Docker is away (503).
     DockerAway,
+    /// hearthd is starting or stopping (503).
+    Unavailable,
     /// hearthd itself failed (500).
     Internal,
 }
@@ -319,7 +321,7 @@ impl ErrorCode {
             ErrorCode::BadConfiguration => 422,
             ErrorCode::TooMany => 429,
             ErrorCode::Internal => 500,
-            ErrorCode::DockerAway => 503,
+            ErrorCode::DockerAway | ErrorCode::Unavailable => 503,
         }
     }
 
@@ -327,7 +329,7 @@ impl ErrorCode {
     pub fn exit_code(self) -> u8 {
         match self {
             ErrorCode::BadRequest | ErrorCode::BadConfiguration => 2,
-            ErrorCode::DockerAway => 3,
+            ErrorCode::DockerAway | ErrorCode::Unavailable => 3,
             ErrorCode::Unauthorized | ErrorCode::Forbidden => 4,
             ErrorCode::NotFound => 5,
             ErrorCode::Conflict => 6,

@@ -11,6 +11,8 @@
 //!
 //! A state is derived from what Docker shows, what was asked for and what runs at the moment; it is never stored.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 use super::{BuildNumber, Moment, Stage, Warning};
@@ -78,6 +80,26 @@ pub enum StateName {
     Running,
     Stopping,
     Failed,
+}
+
+impl StateName {
+    /// Returns the name as it stands in JSON and on the terminal.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            StateName::Off => "off",
+            StateName::Queued => "queued",
+            StateName::Building => "building",
+            StateName::Running => "running",
+            StateName::Stopping => "stopping",
+            StateName::Failed => "failed",
+        }
+    }
+}
+
+impl fmt::Display for StateName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
 }
 
 impl State {
