@@ -17,14 +17,16 @@ use std::time::Duration;
 use tokio::sync::{broadcast, mpsc, watch};
 use tracing::{error, info, warn};
 
-use super::execute::{Done, Executor, Report};
-use super::world::{Operation, Tracked, World};
+use super::execute::{Done, Executor, Look, Report};
+use super::reload::ReloadWaiter;
+use super::world::{Tracked, World};
+use crate::build::Progress;
 use crate::config::Settings;
 use crate::decide::{self, Action, Doing, Observed};
-use crate::docker::{Container, EngineError, EngineEvent, Status};
+use crate::docker::{EngineError, EngineEvent};
 use crate::handle::{ConfigView, EngineView, Event, Request, RequestError, Snapshot};
 use crate::model::{
-    BuildNumber, BuildReason, BuildRecord, BuildResult, Moment, Now, OffReason, Requester, StageTiming, StopReason,
+    BuildNumber, BuildReason, BuildRecord, BuildResult, Moment, Now, OffReason, Requester, StopReason,
     WorkspaceId,
 };
 use crate::pipeline::{self, Waiting};
@@ -34,6 +36,8 @@ use crate::store::{Power, StoreError};
 const RESYNC: Duration = Duration::from_secs(60);
 /// How soon it asks an engine that is away again.
 const RETRY: Duration = Duration::from_secs(2);
+/// For workspaces of an org that is not declared any more.
+const STOP_GRACE: Duration = Duration::from_secs(10);
 /// How soon a stop that failed is tried again.
 const RETRY_STOP: Duration = Duration::from_secs(5);
 
@@ -70,6 +74,7 @@ pub(super) struct Reconciler {
     pub(super) engine: EngineView,
     pub(super) outlets: Outlets,
     pub(super) started_at: Moment,
+    pub(super) reload_waiters: Vec<ReloadWaiter>,
     looks: Looks,
     /// Set by the first look: the API answers from then on.
     looked: bool,
@@ -86,7 +91,18 @@ impl Reconciler {
         let started_at = executor.now().wall;
         let looks = Looks { wanted: true, ..Looks::default() };
         let engine = EngineView::Unknown;
-        Self { executor, world, settings, config, engine, outlets, started_at, looks, looked: false }
+        Self {
+            executor,
+            world,
+            settings,
+            config,
+            engine,
+            outlets,
+            started_at,
+            reload_waiters: Vec::new(),
+            looks,
+            looked: false,
+        }
     }
 
     /// Runs until `stop` is cancelled. `turned` is told of each finished turn.
@@ -157,7 +173,7 @@ impl Reconciler {
                 }
             }
             Action::Stop(why) => {
-                let grace = self.settings.orgs.get(&tracked.record.org).map(|org| org.stop_grace);
+                let grace = self.settings.orgs.get(&tracked.record.org).map_or(STOP_GRACE, |org| org.stop_grace);
                 let record = tracked.record.clone();
                 tracked.begin(Doing::Stopping { why, since: now.wall }, |_| self.executor.stop(record, grace));
             }
@@ -176,7 +192,7 @@ impl Reconciler {
                 }
                 let record = tracked.record.clone();
                 let doing = Doing::Stopping { why: StopReason::Requested, since: now.wall };
-                tracked.begin(doing, |_| self.executor.stop(record, None));
+                tracked.begin(doing, |_| self.executor.stop(record, STOP_GRACE));
             }
         }
     }
@@ -229,42 +245,32 @@ impl Reconciler {
         let now = self.executor.now();
         match report {
             Report::Looked { number, answer } => self.looked(number, answer, now),
-            Report::Stage { workspace, stage } => {
-                let Some(tracked) = self.world.workspaces.get_mut(&workspace) else { return };
-                let Some(build) = tracked.build.as_mut() else { return };
-                let since = build.started_at.unwrap_or(now.wall);
-                if let Some(Operation { doing: doing @ Doing::Building { .. }, .. }) = &mut tracked.operation {
-                    *doing = Doing::Building { stage, since };
-                }
-                close_stage(build, now.wall);
-                build.stage = Some(stage);
-                build.stages.push(StageTiming { stage, started_at: now.wall, took: None });
-                self.executor.save_build(&workspace, build).await;
-                let build = build.number;
-                self.emit(Event::Stage { at: now.wall, workspace, build, stage });
-            }
-            Report::Resolved { workspace, image_digest } => {
-                if let Some(build) = self.world.workspaces.get_mut(&workspace).and_then(|t| t.build.as_mut()) {
-                    build.image_digest = image_digest;
-                }
-            }
-            Report::Home { workspace, home } => {
-                if let Some(tracked) = self.world.workspaces.get_mut(&workspace) {
-                    tracked.record.home = Some(home);
-                }
-            }
-            Report::Container { workspace, container } => {
-                if let Some(tracked) = self.world.workspaces.get_mut(&workspace) {
-                    tracked.inside = None;
-                    tracked.record.container = container;
-                }
-            }
-            Report::Open { workspace, inside } => {
-                if let Some(tracked) = self.world.workspaces.get_mut(&workspace) {
-                    tracked.inside = Some(inside);
-                }
-            }
+            Report::Build { workspace, progress } => self.progress(workspace, progress, now).await,
             Report::Done { workspace, done } => self.done(&workspace, done, now).await,
+        }
+    }
+
+    /// Takes in how far a build is.
+    async fn progress(&mut self, id: WorkspaceId, progress: Progress, now: Now) {
+        let Some(tracked) = self.world.workspaces.get_mut(&id) else { return };
+        match progress {
+            Progress::Stage(stage) => {
+                let Some(build) = tracked.stage(stage, now) else { return };
+                self.executor.save_build(&id, &build).await;
+                self.emit(Event::Stage { at: now.wall, workspace: id, build: build.number, stage });
+            }
+            Progress::Image { digest } => {
+                if let Some(build) = &mut tracked.build {
+                    build.image_digest = digest;
+                }
+            }
+            Progress::Home(home) => tracked.record.home = Some(home),
+            Progress::Container(container) => {
+                tracked.inside = None;
+                tracked.record.container = container;
+                tracked.compare(&self.settings);
+            }
+            Progress::Inside(inside) => tracked.inside = Some(inside),
         }
     }
 
@@ -319,7 +325,7 @@ impl Reconciler {
     }
 
     /// Takes in a look at the engine.
-    fn looked(&mut self, number: u64, answer: Result<super::execute::Look, EngineError>, now: Now) {
+    fn looked(&mut self, number: u64, answer: Result<Look, EngineError>, now: Now) {
         self.looks.running = false;
         let look = match answer {
             Ok(look) => look,
@@ -334,11 +340,11 @@ impl Reconciler {
             self.engine = here;
         }
         self.looked = true;
-        for (id, tracked) in &mut self.world.workspaces {
+        for tracked in self.world.workspaces.values_mut() {
             if tracked.fresh_from > number || tracked.operation.is_some() {
                 continue;
             }
-            tracked.see(id, &look.containers, now);
+            tracked.see(&look.containers, |container, record| self.executor.is_ours(container, record), now);
         }
     }
 
@@ -367,6 +373,14 @@ impl Reconciler {
     }
 
     fn answer_waiters(&mut self) {
+        let tending = |world: &World, id| world.workspaces.get(id).is_some_and(Tracked::is_tended);
+        for waiter in std::mem::take(&mut self.reload_waiters) {
+            if waiter.workspaces.iter().any(|id| tending(&self.world, id)) {
+                self.reload_waiters.push(waiter);
+            } else {
+                let _ = waiter.reply.send(Ok(waiter.reloaded));
+            }
+        }
         for tracked in self.world.workspaces.values_mut() {
             if tracked.is_off() {
                 for waiter in tracked.stop_waiters.drain(..) {

@@ -22,9 +22,7 @@ impl Reconciler {
             Request::Personalize { workspace, requester, reply } => {
                 let _ = reply.send(self.personalize(&workspace, &requester));
             }
-            Request::Reload { yes, requester, reply } => {
-                let _ = reply.send(self.reload(yes, &requester).await);
-            }
+            Request::Reload { yes, requester, reply } => self.reload(yes, &requester, reply).await,
             Request::Plan { reply } => {
                 let _ = reply.send(self.plan().await);
             }
@@ -74,14 +72,21 @@ impl Reconciler {
             return;
         }
         tracing::info!(workspace = %id, requester = %requester, "`{id}` is to be stopped");
+        if let Ok(tracked) = self.tracked(id) {
+            tracked.stop_waiters.push(reply);
+        }
+        self.turn_off(id, OffReason::Stopped).await;
+    }
+
+    /// Takes a waiting build off the queue, ends one that runs, and records that the workspace should be off.
+    pub(super) async fn turn_off(&mut self, id: &WorkspaceId, why: OffReason) {
         self.drop_queued(id).await;
         let Ok(tracked) = self.tracked(id) else { return };
         if let Some(Operation { doing: Doing::Building { .. } | Doing::Recovering { .. }, cancel }) = &tracked.operation {
             cancel.cancel();
         }
-        tracked.stop_waiters.push(reply);
-        if !matches!(tracked.record.power, Power::Off { .. }) {
-            self.set_power(id, Power::Off { why: OffReason::Stopped }).await;
+        if !matches!(tracked.record.power, Power::Off { .. }) || why == OffReason::Removed {
+            self.set_power(id, Power::Off { why }).await;
         }
     }
 

@@ -7,11 +7,11 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use crate::build::Outcome;
-use crate::config::Settings;
+use crate::config::{self, Members, Settings, SpecSummary, effective};
 use crate::decide::{self, Doing, Facts, Observed};
 use crate::docker::{Container, Status};
 use crate::handle::{Inside, Reply, View};
-use crate::model::{BuildNumber, BuildRecord, BuildResult, Moment, Now, Outdated, WorkspaceId};
+use crate::model::{BuildNumber, BuildRecord, BuildResult, Moment, Now, Outdated, Stage, StageTiming, WorkspaceId};
 use crate::store::WorkspaceRecord;
 
 /// One workspace, declared or remembered.
@@ -67,6 +67,37 @@ impl Tracked {
         self.operation = Some(Operation { doing, cancel: cancel.clone() });
         self.not_before = None;
         start(cancel);
+    }
+
+    /// Notes that a stage of the build begins; returns the record to save.
+    pub(super) fn stage(&mut self, stage: Stage, now: Now) -> Option<BuildRecord> {
+        let build = self.build.as_mut()?;
+        if let Some(Operation { doing: Doing::Building { stage: at, .. }, .. }) = &mut self.operation {
+            *at = stage;
+        }
+        close_stage(build, now.wall);
+        build.stage = Some(stage);
+        build.stages.push(StageTiming { stage, started_at: now.wall, took: None });
+        Some(build.clone())
+    }
+
+    /// Compares the container with the configuration; returns whether something differs that can be changed live.
+    pub(super) fn compare(&mut self, settings: &Settings) -> bool {
+        self.outdated.clear();
+        let (Some(container), Some(workspace)) = (&self.record.container, settings.workspaces.get(&self.record.id)) else {
+            return false;
+        };
+        let wanted = SpecSummary::of(&effective(settings, workspace, &Members::default()), settings.org_of(workspace));
+        match serde_json::from_str::<SpecSummary>(&container.spec) {
+            Ok(running) => self.outdated = config::outdated(&running, &wanted),
+            Err(error) => tracing::warn!(workspace = %self.record.id, "cannot read what it was made of: {error}"),
+        }
+        self.outdated.iter().any(|what| config::is_live(*what))
+    }
+
+    /// Returns whether something is done to it that leaves its state as it is.
+    pub(super) fn is_tended(&self) -> bool {
+        matches!(self.operation, Some(Operation { doing: Doing::Tending, .. }))
     }
 
     /// Takes in the end of a build; returns the record to save.

@@ -1,0 +1,214 @@
+//! Taking a configuration into force: whole or not at all (rule C1), with what it does to each workspace (rule C6).
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use tracing::{error, info, warn};
+
+use super::reconcile::{Reconciler, failed};
+use crate::config::{self, Settings};
+use crate::decide::{Doing, Observed};
+use crate::handle::{Event, Rejected, Reloaded, Reply, RequestError};
+use crate::model::{BuildReason, OffReason, Requester, WorkspaceId};
+use crate::store::Power;
+
+/// Reload requests that wait until running workspaces are in line.
+#[derive(Debug)]
+pub(super) struct ReloadWaiter {
+    pub(super) workspaces: BTreeSet<WorkspaceId>,
+    pub(super) reply: Reply<Reloaded>,
+    pub(super) reloaded: Reloaded,
+}
+
+impl Reconciler {
+    /// Does what SIGHUP asks for; what goes wrong stands in the journal and in `hearth status`.
+    pub(super) async fn reload_by_signal(&mut self) {
+        self.executor.service().reloading();
+        match self.take_files(false, &Requester("SIGHUP".into())).await {
+            Ok((_, reloaded)) => info!("the configuration is reloaded: {} changes", reloaded.changes.len()),
+            Err(error) => error!("the configuration is not reloaded: {error}"),
+        }
+        self.executor.service().ready();
+    }
+
+    pub(super) async fn reload(&mut self, yes: bool, requester: &Requester, reply: Reply<Reloaded>) {
+        match self.take_files(yes, requester).await {
+            Ok((workspaces, reloaded)) => {
+                self.reload_waiters.push(ReloadWaiter { workspaces, reply, reloaded });
+            }
+            Err(error) => {
+                let _ = reply.send(Err(error));
+            }
+        }
+    }
+
+    /// Says what a reload of the files as they are would do.
+    pub(super) async fn plan(&mut self) -> Result<Reloaded, RequestError> {
+        let settings = load(self.config.path.clone()).await?.settings;
+        Ok(Reloaded { changes: self.changes(&settings) })
+    }
+
+    fn changes(&self, new: &Settings) -> Vec<String> {
+        config::change::changes(&self.settings, new).iter().map(ToString::to_string).collect()
+    }
+
+    /// Reads the files and takes them into force; returns the running workspaces that are being changed.
+    async fn take_files(
+        &mut self,
+        yes: bool,
+        requester: &Requester,
+    ) -> Result<(BTreeSet<WorkspaceId>, Reloaded), RequestError> {
+        let now = self.executor.now().wall;
+        let loaded = match load(self.config.path.clone()).await {
+            Ok(loaded) => loaded,
+            Err(error) => {
+                let since = self.config.rejected.as_ref().map_or(now, |rejected| rejected.since);
+                self.config.rejected = Some(Rejected { since, errors: error.to_string() });
+                self.emit(Event::Config { at: now, accepted: false });
+                return Err(error);
+            }
+        };
+        if !yes {
+            self.guard(&loaded.settings)?;
+        }
+        let mut changes = self.changes(&loaded.settings);
+        changes.extend(needs_restart(&self.settings, &loaded.settings));
+        for change in &changes {
+            info!(requester = %requester, "configuration: {change}");
+        }
+        self.config.rejected = None;
+        self.config.from_copy = false;
+        self.config.in_force_since = now;
+        self.settings = Arc::new(Settings { server: fixed_paths(&self.settings, &loaded.settings), ..loaded.settings });
+        if let Err(error) = self.executor.store().set_accepted_config(loaded.texts, now).await {
+            warn!("cannot keep a copy of the accepted configuration: {error}");
+        }
+        self.outlets.settings.send_replace(self.settings.clone());
+        self.declare_all().await;
+        let changing = self.bring_in_line();
+        self.emit(Event::Config { at: now, accepted: true });
+        Ok((changing, Reloaded { changes }))
+    }
+
+    /// Refuses what would remove more than three and more than a third of the running workspaces (rule L10).
+    fn guard(&self, new: &Settings) -> Result<(), RequestError> {
+        let running = self.world.workspaces.iter().filter(|(_, tracked)| tracked.observed != Observed::None);
+        let running: Vec<_> = running.map(|(id, _)| id).collect();
+        let removed: Vec<_> = running.iter().filter(|id| !new.workspaces.contains_key(id)).collect();
+        if removed.len() > 3 && removed.len() * 3 > running.len() {
+            return Err(RequestError::Guarded(format!(
+                "this would remove {} of {} running workspaces, so nothing was changed. \
+                 If it is meant: `hearth config reload --yes`",
+                removed.len(),
+                running.len()
+            )));
+        }
+        Ok(())
+    }
+
+    /// Makes the world have what the configuration declares, and no more that is on.
+    pub(super) async fn declare_all(&mut self) {
+        let settings = self.settings.clone();
+        for (id, workspace) in &settings.workspaces {
+            if let Err(error) = self.declare(id, workspace).await {
+                error!(workspace = %id, "cannot take up `{id}`: {error}");
+            }
+        }
+        let undeclared = |(id, tracked): (&WorkspaceId, &super::world::Tracked)| {
+            (!settings.workspaces.contains_key(id) && tracked.record.removed_at.is_none()).then(|| id.clone())
+        };
+        let removed: Vec<_> = self.world.workspaces.iter().filter_map(undeclared).collect();
+        for id in removed {
+            self.remove(&id).await;
+        }
+    }
+
+    async fn declare(&mut self, id: &WorkspaceId, workspace: &config::settings::Workspace) -> Result<(), RequestError> {
+        let now = self.executor.now().wall;
+        let store = self.executor.store().clone();
+        let known = self.world.workspaces.get_mut(id);
+        let newly = match &known {
+            None => true,
+            Some(tracked) => tracked.record.removed_at.is_some(),
+        };
+        let build = self.settings.org_of(workspace).build_on_create;
+        let power = if build { Power::On } else { Power::Off { why: OffReason::NeverBuilt } };
+        match known {
+            None => {
+                let record = store.declare(id, &workspace.org, power, now).await.map_err(|e| failed(&e))?;
+                self.world.workspaces.insert(id.clone(), super::world::Tracked::new(record, None, None));
+            }
+            Some(tracked) => {
+                if tracked.record.org != workspace.org {
+                    store.set_org(id, &workspace.org).await.map_err(|e| failed(&e))?;
+                    tracked.record.org = workspace.org.clone();
+                }
+                if newly {
+                    store.mark_removed(id, None).await.map_err(|e| failed(&e))?;
+                    tracked.record.removed_at = None;
+                    self.set_power(id, power).await;
+                }
+            }
+        }
+        if newly && build {
+            self.queue_build(id, BuildReason::Create, Requester::hearthd()).await?;
+        }
+        Ok(())
+    }
+
+    /// Turns off what the configuration does not have any more; its home stays.
+    async fn remove(&mut self, id: &WorkspaceId) {
+        let now = self.executor.now().wall;
+        warn!(workspace = %id, "`{id}` is not in the configuration any more: it is stopped, its home is kept");
+        if let Err(error) = self.executor.store().mark_removed(id, Some(now)).await {
+            error!(workspace = %id, "cannot record that `{id}` was removed: {error}");
+            return;
+        }
+        if let Some(tracked) = self.world.workspaces.get_mut(id) {
+            tracked.record.removed_at = Some(now);
+        }
+        self.turn_off(id, OffReason::Removed).await;
+    }
+
+    /// Marks what is outdated and changes what can be changed while it runs; returns what is being changed.
+    pub(super) fn bring_in_line(&mut self) -> BTreeSet<WorkspaceId> {
+        let settings = self.settings.clone();
+        let mut changing = BTreeSet::new();
+        for (id, tracked) in &mut self.world.workspaces {
+            let live = tracked.compare(&settings);
+            let idle = tracked.operation.is_none() && matches!(tracked.observed, Observed::Running { .. });
+            if live && idle {
+                changing.insert(id.clone());
+                let (record, settings, executor) = (tracked.record.clone(), settings.clone(), &self.executor);
+                tracked.begin(Doing::Tending, |_| executor.update_limits(record, settings));
+            }
+        }
+        changing
+    }
+}
+
+async fn load(path: PathBuf) -> Result<config::Loaded, RequestError> {
+    let loaded = tokio::task::spawn_blocking(move || config::load(&path)).await;
+    let loaded = loaded.map_err(|error| RequestError::Failed(format!("the configuration reader failed: {error}")))?;
+    loaded.map_err(|problems| RequestError::BadConfiguration(problems.to_string()))
+}
+
+/// What of `[server]` cannot change while hearthd runs stays as it is until its restart.
+fn fixed_paths(old: &Settings, new: &Settings) -> config::settings::Server {
+    let config::settings::Server { docker, data_dir, run_dir, instance, .. } = old.server.clone();
+    config::settings::Server { docker, data_dir, run_dir, instance, ..new.server.clone() }
+}
+
+fn needs_restart(old: &Settings, new: &Settings) -> Vec<String> {
+    let (old, new) = (&old.server, &new.server);
+    [
+        ("docker", old.docker != new.docker),
+        ("data_dir", old.data_dir != new.data_dir),
+        ("run_dir", old.run_dir != new.run_dir),
+        ("instance", old.instance != new.instance),
+    ]
+    .into_iter()
+    .filter_map(|(key, differs)| differs.then(|| format!("[server] {key}: takes effect when hearthd is restarted")))
+    .collect()
+}
