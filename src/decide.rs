@@ -199,3 +199,110 @@ fn doing_text(doing: Doing) -> String {
         Doing::Tending => "it runs".into(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{BuildNumber, Requester, StateName};
+
+    fn at(second: i64) -> Moment {
+        Moment::from_second(1_800_000_000 + second).unwrap()
+    }
+
+    fn build(result: Option<BuildResult>) -> BuildRecord {
+        BuildRecord {
+            number: BuildNumber(3),
+            reason: BuildReason::User,
+            requester: Requester("alice".into()),
+            queued_at: at(0),
+            started_at: Some(at(0)),
+            ended_at: result.map(|_| at(9)),
+            stage: None,
+            stages: vec![],
+            result,
+            failure: (result == Some(BuildResult::Failed)).then(|| "no such image".into()),
+            warnings: vec![],
+            image: "dev".into(),
+            image_digest: None,
+        }
+    }
+
+    fn facts(power: Power, container: Observed, build: Option<&BuildRecord>) -> Facts<'_> {
+        Facts {
+            power,
+            power_since: at(0),
+            container,
+            ends: &[],
+            doing: None,
+            build,
+            queued: None,
+            outdated: &[],
+            warnings: &[],
+        }
+    }
+
+    const RUNNING: Observed = Observed::Running { since: Moment::UNIX_EPOCH };
+    const PAUSED: Observed = Observed::Paused { since: Moment::UNIX_EPOCH };
+    const STOPPED: Power = Power::Off { why: OffReason::Stopped };
+
+    #[test]
+    fn every_case_has_one_action_and_one_state() {
+        let (ok, failed, cancelled) =
+            (build(Some(BuildResult::Ok)), build(Some(BuildResult::Failed)), build(Some(BuildResult::Cancelled)));
+        let stop = Action::Stop(StopReason::Requested);
+        let cases = [
+            (Power::On, Observed::None, None, Action::Queue(BuildReason::Create), StateName::Queued),
+            (Power::On, Observed::None, Some(&ok), Action::Queue(BuildReason::Recovery), StateName::Queued),
+            (Power::On, Observed::None, Some(&failed), Action::Nothing, StateName::Failed),
+            (Power::On, RUNNING, Some(&ok), Action::Nothing, StateName::Running),
+            // L6: a failed rebuild leaves what ran running.
+            (Power::On, RUNNING, Some(&failed), Action::Nothing, StateName::Running),
+            (Power::On, RUNNING, Some(&cancelled), Action::Nothing, StateName::Running),
+            (Power::On, PAUSED, Some(&ok), Action::Nothing, StateName::Running),
+            (Power::On, Observed::Ended, Some(&ok), Action::Recover, StateName::Queued),
+            (STOPPED, Observed::None, Some(&ok), Action::Nothing, StateName::Off),
+            (STOPPED, RUNNING, Some(&ok), stop, StateName::Running),
+            (STOPPED, PAUSED, Some(&ok), stop, StateName::Running),
+            (STOPPED, Observed::Ended, Some(&ok), stop, StateName::Stopping),
+            (STOPPED, Observed::None, Some(&cancelled), Action::Nothing, StateName::Off),
+        ];
+        for (power, container, build, action, name) in cases {
+            let facts = facts(power, container, build);
+            let case = format!("{power:?} {container:?} {:?}", build.map(|build| build.result));
+            assert_eq!(decide(&facts, at(100)).action, action, "{case}");
+            assert_eq!(state(&facts).name(), name, "{case}");
+        }
+    }
+
+    #[test]
+    fn what_is_under_way_is_left_alone_and_a_queued_build_comes_before_all_else() {
+        let waiting = build(None);
+        let mut facts = facts(STOPPED, RUNNING, None);
+        facts.queued = Some(&waiting);
+        assert_eq!(decide(&facts, at(0)).action, Action::RunQueued);
+        facts.doing = Some(Doing::Stopping { why: StopReason::Requested, since: at(0) });
+        assert_eq!(decide(&facts, at(0)).action, Action::Nothing);
+        assert_eq!(state(&facts).name(), StateName::Stopping);
+    }
+
+    #[test]
+    fn l9_ends_are_answered_with_growing_pauses_and_the_fifth_within_ten_minutes_gives_up() {
+        let ok = build(Some(BuildResult::Ok));
+        let mut facts = facts(Power::On, Observed::Ended, Some(&ok));
+        let ends = [at(0), at(10), at(20), at(30), at(40)];
+        let pauses = [0, 1, 4, 16];
+        for (n, pause) in pauses.into_iter().enumerate() {
+            facts.ends = &ends[..=n];
+            let end = ends[n];
+            let due = end.checked_add(Duration::from_secs(pause)).unwrap();
+            assert_eq!(decide(&facts, due).action, Action::Recover, "end {n}");
+            if pause > 0 {
+                let early = decide(&facts, end);
+                assert_eq!((early.action, early.ask_again_at), (Action::Nothing, Some(due)), "end {n}");
+            }
+        }
+        facts.ends = &ends;
+        assert_eq!(decide(&facts, at(41)).action, Action::GiveUp);
+        assert_eq!(decide(&facts, at(11 * 60)).action, Action::Recover, "old ends are forgotten");
+    }
+}
