@@ -5,8 +5,9 @@
 
 use std::time::Duration;
 
-use crate::model::{BuildReason, BuildRecord, BuildResult, Moment, OffReason, Outdated, Stage, State, StopReason, Warning};
-use crate::store::Power;
+use crate::model::{
+    BuildReason, BuildRecord, BuildResult, Moment, OffReason, Outdated, Power, Stage, State, StopReason, Warning,
+};
 
 /// What is known of one workspace at one moment.
 #[derive(Debug, Clone, Copy)]
@@ -31,8 +32,12 @@ pub struct Facts<'a> {
 pub enum Observed {
     /// The engine has none.
     None,
-    Running { since: Moment },
-    Paused { since: Moment },
+    Running {
+        since: Moment,
+    },
+    Paused {
+        since: Moment,
+    },
     /// It is there and does not run.
     Ended,
 }
@@ -40,11 +45,19 @@ pub enum Observed {
 /// What is under way for a workspace; at most one thing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Doing {
-    Building { stage: Stage, since: Moment },
+    Building {
+        stage: Stage,
+        since: Moment,
+    },
     /// A build whose old container is about to give way counts as building, not as stopping.
-    Stopping { why: StopReason, since: Moment },
+    Stopping {
+        why: StopReason,
+        since: Moment,
+    },
     /// Starting an ended container again and injecting fresh secrets.
-    Recovering { since: Moment },
+    Recovering {
+        since: Moment,
+    },
     /// Something that leaves the state as it is: `personalize`, a change of limits.
     Tending,
 }

@@ -33,11 +33,7 @@ mod tests {
     use super::*;
 
     fn waiting(workspace: &str, reason: BuildReason, second: i64) -> Waiting {
-        Waiting {
-            workspace: workspace.parse().unwrap(),
-            reason,
-            queued_at: Moment::from_second(second).unwrap(),
-        }
+        Waiting { workspace: workspace.parse().unwrap(), reason, queued_at: Moment::from_second(second).unwrap() }
     }
 
     #[test]

@@ -30,7 +30,7 @@ use crate::model::{
     WorkspaceId,
 };
 use crate::pipeline::{self, Waiting};
-use crate::store::{Power, StoreError};
+use crate::store::StoreError;
 
 /// How long the loop waits at most before it looks at everything again.
 const RESYNC: Duration = Duration::from_secs(60);

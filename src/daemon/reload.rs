@@ -10,8 +10,7 @@ use super::reconcile::{Reconciler, failed};
 use crate::config::{self, Settings};
 use crate::decide::{Doing, Observed};
 use crate::handle::{Event, Rejected, Reloaded, Reply, RequestError};
-use crate::model::{BuildReason, OffReason, Requester, WorkspaceId};
-use crate::store::Power;
+use crate::model::{BuildReason, OffReason, Power, Requester, WorkspaceId};
 
 /// Reload requests that wait until running workspaces are in line.
 #[derive(Debug)]

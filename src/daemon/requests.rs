@@ -4,8 +4,7 @@ use super::reconcile::Reconciler;
 use super::world::Operation;
 use crate::decide::{Doing, Observed};
 use crate::handle::{EngineView, Reply, Request, RequestError, Started};
-use crate::model::{BuildNumber, BuildReason, BuildResult, OffReason, Requester, WorkspaceId};
-use crate::store::Power;
+use crate::model::{BuildNumber, BuildReason, BuildResult, OffReason, Power, Requester, WorkspaceId};
 
 impl Reconciler {
     pub(super) async fn request(&mut self, request: Request) {

@@ -15,5 +15,5 @@ pub use build::{
 pub use name::{InstanceName, NameError, OrgName, UserName, WorkspaceId, WorkspaceName};
 pub use now::{Moment, Now};
 pub use quantity::{Bytes, Cpus, PortMapping, PortRange, Protocol, QuantityError, Span};
-pub use state::{OffReason, Outdated, State, StateName, StopReason};
+pub use state::{OffReason, Outdated, Power, State, StateName, StopReason};
 pub use text::neutralise;

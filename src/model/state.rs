@@ -31,6 +31,13 @@ pub enum OffReason {
     Removed,
 }
 
+/// Whether a workspace should be up, as last asked for by a person, a schedule or auto-off.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Power {
+    On,
+    Off { why: OffReason },
+}
+
 /// Why a workspace is being stopped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]

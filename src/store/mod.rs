@@ -134,12 +134,7 @@ impl Store {
     }
 }
 
-/// Whether a workspace should be up, as last asked for by a person, a schedule or auto-off.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Power {
-    On,
-    Off { why: OffReason },
-}
+pub use crate::model::Power;
 
 /// What is recorded of one workspace.
 #[derive(Debug, Clone, PartialEq, Eq)]
