@@ -28,7 +28,7 @@ use rusqlite::{Connection, Transaction, TransactionBehavior};
 use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, oneshot};
 
-use crate::model::{BuildNumber, Moment, OffReason, OrgName, Requester, WorkspaceId};
+use crate::model::{BuildNumber, Moment, OrgName, Requester, WorkspaceId};
 
 pub use audit::AuditFilter;
 pub use builds::BUILDS_KEPT;
