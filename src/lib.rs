@@ -6,6 +6,7 @@ pub mod build;
 pub mod config;
 pub mod decide;
 pub mod docker;
+pub mod enter;
 pub mod handle;
 pub mod helper;
 pub mod model;

@@ -6,4 +6,6 @@
 
 mod support;
 
+#[allow(dead_code, unused_imports, reason = "filled in next")]
+mod entering;
 mod support_itself;
