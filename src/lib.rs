@@ -4,6 +4,7 @@ pub mod access;
 pub mod api;
 pub mod build;
 pub mod config;
+pub mod daemon;
 pub mod decide;
 pub mod docker;
 pub mod enter;

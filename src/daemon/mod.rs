@@ -1,0 +1,3 @@
+//! The daemon: joins the other parts, holds as little logic as it can.
+
+pub mod clock;
