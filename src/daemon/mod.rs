@@ -1,3 +1,4 @@
 //! The daemon: joins the other parts, holds as little logic as it can.
 
 pub mod clock;
+pub mod systemd;
