@@ -1,3 +1,4 @@
+# shellcheck shell=bash
 # Sourced by tests/run and packaging/quickstart: what a machine with only Debian (or Ubuntu) and Rust still needs.
 # Everything here does nothing where it is already so.
 
@@ -28,13 +29,13 @@ install_missing() {
   done
   [ ${#installed[@]} != 0 ] || return 0
   say "installing ${installed[*]}"
-  apt update || { sleep 5; apt update; }
+  apt_get update || { sleep 5; apt_get update; }
   # A client of its own since Debian 13.
   [[ " ${installed[*]} " != *' docker.io '* ]] || ! apt-cache show docker-cli >/dev/null 2>&1 || installed+=(docker-cli)
-  without_starting_services apt install --no-install-recommends "${installed[@]}"
+  without_starting_services apt_get install --no-install-recommends "${installed[@]}"
 }
 
-apt() {
+apt_get() {
   as_root env DEBIAN_FRONTEND=noninteractive apt-get -qq -o DPkg::Lock::Timeout=300 -y "$@" </dev/null
 }
 
@@ -56,6 +57,11 @@ without_starting_services() {
 
 engine_answers() { docker version --format '{{.Server.Version}}' >/dev/null 2>&1; }
 
+# The docker client, by way of root where the caller may not use the engine.
+docker() {
+  if [ "$(id -u)" = 0 ] || [ -w /var/run/docker.sock ]; then command docker "$@"; else as_root docker "$@"; fi
+}
+
 # engine_up LOG: uses the engine that runs, or starts one; then $engine_started says how: systemd, or dockerd's pid.
 engine_started=
 engine_up() {
@@ -70,9 +76,8 @@ engine_up() {
   fi
   local waited
   for waited in $(seq 120); do
-    if as_root docker version >/dev/null 2>&1; then
+    if engine_answers; then
       [ "$engine_started" = systemd ] || engine_started=$(as_root cat /var/run/docker.pid)
-      engine_answers || die "Docker runs, but $(id -un) may not use it: \`sudo usermod -aG docker $(id -un)\`, then log in again"
       return 0
     fi
     [ "$engine_started" = systemd ] || kill -0 $! 2>/dev/null || break
@@ -90,9 +95,16 @@ engine_down() {
     dockerd) [ ! -e /var/run/docker.pid ] || engine_down "$(as_root cat /var/run/docker.pid)" ;;
     *)
       [ "$(cat "/proc/$1/comm" 2>/dev/null)" = dockerd ] || return 0
-      as_root kill "$1"
-      local waited
-      for waited in $(seq 60); do [ -d "/proc/$1" ] || return 0; sleep 0.5; done
-      as_root kill -9 "$1" ;;
+      end_process "$1" ;;
   esac
+}
+
+# end_process PID: ends it and waits until it is gone; past 30 s by force.
+end_process() {
+  local signal=TERM deadline=$((SECONDS + 30))
+  while [ -d "/proc/$1" ]; do
+    [ $SECONDS -lt $deadline ] || signal=KILL
+    kill -$signal "$1" 2>/dev/null || as_root kill -$signal "$1" 2>/dev/null || true
+    sleep 0.2
+  done
 }
