@@ -3,6 +3,7 @@
 pub mod access;
 pub mod api;
 pub mod build;
+pub mod cli;
 pub mod config;
 pub mod daemon;
 pub mod decide;

@@ -6,5 +6,5 @@ fn main() -> ExitCode {
     if let Some(code) = hearthd::helper::dispatch(&args) {
         return code;
     }
-    ExitCode::SUCCESS
+    ExitCode::from(hearthd::cli::run(args))
 }

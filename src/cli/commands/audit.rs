@@ -1,0 +1,46 @@
+//! `hearth audit`
+
+use jiff::tz::TimeZone;
+
+use crate::api::wire::AuditLine;
+use crate::cli::Context;
+use crate::cli::error::Result;
+use crate::cli::render::Style;
+use crate::cli::render::table::{Cell, table};
+
+/// Print the audit log, newest first
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {}
+
+impl Args {
+    pub(crate) async fn run(self, context: &Context) -> Result<()> {
+        let lines: Vec<AuditLine> = context.client()?.get("/v1/audit").await?;
+        let out = context.out;
+        out.print_as(&lines, |lines| text(lines, &TimeZone::system(), out.colours))
+    }
+}
+
+fn text(lines: &[AuditLine], zone: &TimeZone, colours: bool) -> String {
+    let rows: Vec<_> = lines
+        .iter()
+        .map(|line| {
+            let change = match (&line.before, &line.after) {
+                (None, None) => String::new(),
+                (before, after) => {
+                    format!("{} → {}", before.as_deref().unwrap_or("-"), after.as_deref().unwrap_or("-"))
+                }
+            };
+            let look = if line.result == "ok" { Style::Plain } else { Style::Bad };
+            [
+                Cell::from(line.at.to_zoned(zone.clone()).strftime("%Y-%m-%d %H:%M:%S").to_string()),
+                Cell::from(line.who.as_str()),
+                Cell::from(line.from.as_str()),
+                Cell::from(line.what.as_str()),
+                Cell::from(line.workspace.as_ref().map_or_else(|| "-".into(), ToString::to_string)),
+                Cell::new(line.result.as_str(), look),
+                Cell::from(change),
+            ]
+        })
+        .collect();
+    table(["TIME", "WHO", "FROM", "WHAT", "WORKSPACE", "RESULT", "CHANGE"], &rows, colours)
+}
