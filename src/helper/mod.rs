@@ -1,5 +1,5 @@
-//! What the static `hearth` does inside a container, where nothing else of hearth is: PID 1, and the helper that
-//! people enter through.
+//! What the static `hearth` does inside a container, where nothing else of hearth is: PID 1, the helper that people
+//! enter through, and the hooks of a build (`inject`, `hook`; what they are told and answer is in [`bundle`]).
 //!
 //! ```text
 //! hearthd ──(workspace socket: requests + far ends of pipes)──▶ helper ──▶ processes of an entry
@@ -13,23 +13,41 @@
 
 use std::ffi::OsString;
 use std::io::Write;
+use std::path::Path;
 use std::process::ExitCode;
 
+mod askpass;
+pub mod bundle;
+mod dotfiles;
 mod entries;
+mod etc;
+mod facts;
+mod hook;
 mod init;
+mod inject;
+mod launch;
 mod link;
+mod nofollow;
+mod output;
 pub mod protocol;
 mod registry;
+mod runtime;
 mod sessions;
 pub mod shell;
 mod spawn;
+mod supervise;
 mod terminal;
 
 /// Runs the hidden command that `args` (the whole command line) names, if it names one.
 pub fn dispatch(args: &[OsString]) -> Option<ExitCode> {
+    if Path::new(args.first()?).file_name().is_some_and(|name| name == askpass::NAME) {
+        return Some(askpass::run(&args.get(1).map(|question| question.to_string_lossy()).unwrap_or_default()));
+    }
     match args.get(1)?.to_str()? {
         "init" => Some(init::run()),
         "helper" => Some(entries::run()),
+        "inject" => Some(inject::run(args.get(2).is_some_and(|arg| arg == "--as-user"))),
+        "hook" => Some(hook::run(args.get(2)?.to_str()?)),
         _ => None,
     }
 }

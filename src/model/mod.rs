@@ -16,4 +16,4 @@ pub use name::{InstanceName, NameError, OrgName, UserName, WorkspaceId, Workspac
 pub use now::{Moment, Now};
 pub use quantity::{Bytes, Cpus, PortMapping, PortRange, Protocol, QuantityError, Span};
 pub use state::{OffReason, Outdated, Power, State, StateName, StopReason};
-pub use text::neutralise;
+pub use text::{neutralise, output_line};

@@ -27,6 +27,13 @@ pub fn neutralise(bytes: &[u8]) -> String {
     out
 }
 
+/// Returns a line of a program's output as it would stand on a terminal in the end: what a carriage return takes back,
+/// as progress bars do, is gone.
+pub fn output_line(line: &[u8]) -> String {
+    let line = line.strip_suffix(b"\r").unwrap_or(line);
+    neutralise(line.rsplit(|byte| *byte == b'\r').next().unwrap_or_default())
+}
+
 /// What follows a control sequence (ECMA-48 5.4), where `text`, which came after an ESC, begins with the rest of one.
 fn after_csi(text: &str) -> Option<&str> {
     let body = text.strip_prefix('[')?;
@@ -66,6 +73,13 @@ mod tests {
         ] {
             assert_eq!(neutralise(bytes), expected, "{bytes:?}");
         }
+    }
+
+    #[test]
+    fn of_a_line_that_was_written_over_the_last_writing_stays() {
+        assert_eq!(output_line(b"10%\r20%\r100%\r"), "100%");
+        assert_eq!(output_line(b"plain"), "plain");
+        assert_eq!(output_line(b""), "");
     }
 
     proptest! {
