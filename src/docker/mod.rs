@@ -1,7 +1,10 @@
 //! The engine in our words: the dozen verbs that hearth needs of Docker.
 //!
-//! [`Engine`] is the interface; [`bollard`](self::bollard) is the real one and the only file that names the crate,
-//! `fake` is one in memory, with faults. Nothing here decides anything.
+//! [`Engine`] is the interface; [`BollardEngine`] is the real one, and `bollard/` the only place that names the crate;
+//! [`fake`] is one in memory, with faults; [`labels`] says what on the engine is ours. Nothing here decides anything else.
+
+mod bollard;
+mod process_group;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -13,6 +16,8 @@ use tokio::sync::mpsc;
 use zeroize::Zeroizing;
 
 use crate::model::{Moment, PortMapping};
+
+pub use bollard::BollardEngine;
 
 /// The id of a container, as the engine gives it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -28,7 +33,7 @@ impl std::fmt::Display for ContainerId {
 pub type Labels = BTreeMap<String, String>;
 
 /// What can go wrong with the engine. "Away" is never "not found" and never "stopped" (rule L12).
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum EngineError {
     /// The engine does not answer, or its answer makes no sense.
     #[error("Docker does not answer: {0}")]
@@ -43,6 +48,24 @@ pub enum EngineError {
     /// The engine refuses the request: the text is its own.
     #[error("{0}")]
     Refused(String),
+}
+
+/// Why an image was not pulled. A registry that is away is its own case (rule L6).
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum PullError {
+    /// The registry does not answer, answers with an error of its own, or has us wait.
+    #[error("the registry cannot be reached: {0}")]
+    Unreachable(String),
+    /// It wants credentials, or others than these.
+    #[error("the registry refuses access: {0}")]
+    Denied(String),
+    #[error("the registry does not have it: {0}")]
+    NotFound(String),
+    /// The engine's own text: a bad reference, no room, a damaged layer.
+    #[error("{0}")]
+    Failed(String),
+    #[error(transparent)]
+    Engine(#[from] EngineError),
 }
 
 /// The engine itself.
@@ -155,19 +178,21 @@ pub struct ContainerSpec {
     pub image: String,
     /// `uid:gid`.
     pub user: String,
+    /// Supplementary groups: with `uid:gid` the engine gives none of its own.
+    pub groups: Vec<u32>,
     /// Replaces the image's.
     pub entrypoint: Vec<String>,
     pub env: Vec<String>,
     pub working_dir: String,
     pub labels: Labels,
     pub mounts: Vec<MountSpec>,
+    /// `None` is no network at all.
     pub network: Option<String>,
     pub ports: Vec<PortMapping>,
     pub limits: Limits,
     pub shm: u64,
     pub gpus: u32,
     pub runtime: Option<String>,
-    /// The image's `HEALTHCHECK` stays unless this says otherwise.
     pub stop_timeout: Duration,
 }
 
@@ -188,6 +213,7 @@ pub struct Network {
     pub subnets: Vec<String>,
     /// Whether its containers can reach each other.
     pub icc: bool,
+    /// Those that were made for it, running or not, and others that are attached.
     pub containers: usize,
 }
 
@@ -292,12 +318,13 @@ pub trait Engine: Send + Sync + 'static {
     async fn remove(&self, id: &ContainerId) -> Result<(), EngineError>;
     async fn update(&self, id: &ContainerId, limits: &Limits) -> Result<(), EngineError>;
     /// Reads a regular file of a container that never ran, at most `limit` bytes; `None` where there is none.
-    /// Symbolic links are followed by the engine, within the container's root.
+    /// Symbolic links are followed within the container's root.
     async fn read_file(&self, id: &ContainerId, path: &str, limit: usize) -> Result<Option<Vec<u8>>, EngineError>;
-    /// Says what lies at a path of a container that never ran.
+    /// Says what lies at a path of a container that never ran. Links on the way are followed, one at the end is not.
     async fn file_kind(&self, id: &ContainerId, path: &str) -> Result<FileKind, EngineError>;
     /// Runs a command; its output goes to `output` in the order of arrival, and the call always drains it.
-    /// A full channel holds the command back.
+    /// A full channel holds the command back, one whose receiver is dropped does not. Dropping the call ends the
+    /// command like its deadline does. A missing command is an end with 126 or 127.
     async fn exec(
         &self,
         id: &ContainerId,
@@ -305,13 +332,15 @@ pub trait Engine: Send + Sync + 'static {
         output: mpsc::Sender<Output>,
     ) -> Result<ExecEnd, EngineError>;
 
+    /// Looks at one that the engine has, by reference or by id.
     async fn image(&self, reference: &str) -> Result<Option<Image>, EngineError>;
+    /// Pulls; given up only when nothing has moved for minutes. Progress that nobody takes is dropped.
     async fn pull(
         &self,
         reference: &str,
         credentials: Option<&Credentials>,
         progress: mpsc::Sender<PullProgress>,
-    ) -> Result<(), EngineError>;
+    ) -> Result<(), PullError>;
 
     async fn volume(&self, name: &str) -> Result<Option<Volume>, EngineError>;
     /// Lists the volumes that carry the label `hearth.instance=<instance>`.
@@ -332,8 +361,13 @@ pub trait Engine: Send + Sync + 'static {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum FileKind {
     Missing,
-    File { executable: bool },
+    File {
+        executable: bool,
+    },
     Directory,
-    Symlink { target: String },
+    /// Where it leads in the end, absolute, within the container's root.
+    Symlink {
+        target: String,
+    },
     Other,
 }

@@ -1,0 +1,102 @@
+//! Events of our containers, as "look again"; reconnects by itself.
+//!
+//! The stream is asked for from the engine's own time of a moment before, so nothing is lost between the list that
+//! `Connected` asks for and the stream. Only what changes a container is asked for: the names of exec events hold
+//! whole command lines, secrets and all. One item that cannot be read ends the stream, and everything is looked at.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use bollard::query_parameters::EventsOptionsBuilder;
+use futures_util::StreamExt;
+use tokio::sync::mpsc;
+
+use super::containers::owned;
+use super::link::sorted;
+use super::{BollardEngine, LOOK, Reply};
+use crate::docker::{ContainerId, EngineError, EngineEvent};
+use crate::model::Moment;
+
+const ACTIONS: [&str; 11] =
+    ["create", "start", "die", "stop", "kill", "oom", "pause", "unpause", "rename", "update", "destroy"];
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+const LAST_PAUSE: Duration = Duration::from_secs(5);
+
+pub(super) fn watch(engine: &BollardEngine, instance: &str) -> mpsc::Receiver<EngineEvent> {
+    let (events, receiver) = mpsc::channel(256);
+    let (engine, instance) = (engine.clone(), instance.to_owned());
+    let tasks = engine.tasks.clone();
+    tasks.spawn(async move {
+        let closing = engine.closing.clone();
+        tokio::select! {
+            () = closing.cancelled() => {}
+            () = events.closed() => {}
+            () = follow(&engine, &instance, &events) => {}
+        }
+    });
+    receiver
+}
+
+/// Follows the stream for ever. A break is told once, however long it lasts.
+async fn follow(engine: &BollardEngine, instance: &str, events: &mpsc::Sender<EngineEvent>) {
+    let mut pause = FIRST_PAUSE;
+    let mut told = false;
+    loop {
+        let mut connected = false;
+        let broken = stream(engine, instance, events, &mut connected).await;
+        if connected {
+            (pause, told) = (FIRST_PAUSE, false);
+        }
+        if !told {
+            let _ = events.send(EngineEvent::Disconnected(broken.to_string())).await;
+            told = true;
+        }
+        // The version is agreed on again: another engine may come back.
+        let _ = engine.link.noticed(Err::<(), _>(EngineError::Away(broken.to_string())));
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(LAST_PAUSE);
+    }
+}
+
+/// Delivers events until the stream breaks, and returns why.
+async fn stream(
+    engine: &BollardEngine,
+    instance: &str,
+    events: &mpsc::Sender<EngineEvent>,
+    connected: &mut bool,
+) -> EngineError {
+    let (docker, since) = match beginning(engine).await {
+        Ok(begun) => begun,
+        Err(error) => return error,
+    };
+    let filters = HashMap::from([
+        ("type", vec!["container".to_owned()]),
+        ("label", vec![format!("hearth.instance={instance}")]),
+        ("event", ACTIONS.map(str::to_owned).to_vec()),
+    ]);
+    let options = EventsOptionsBuilder::default().since(&since).filters(&owned(filters)).build();
+    let stream = docker.events(Some(options));
+    tokio::pin!(stream);
+    *connected = true;
+    if events.send(EngineEvent::Connected).await.is_err() {
+        return EngineError::Away("nobody listens".to_owned());
+    }
+    loop {
+        match stream.next().await {
+            Some(Ok(event)) => {
+                let Some(id) = event.actor.and_then(|actor| actor.id) else { continue };
+                let _ = events.send(EngineEvent::Container { id: ContainerId(id) }).await;
+            }
+            Some(Err(error)) => return sorted(error),
+            None => return EngineError::Away("the stream of events ended".to_owned()),
+        }
+    }
+}
+
+/// Returns a client and the engine's own time, `SECONDS.NANOSECONDS`.
+async fn beginning(engine: &BollardEngine) -> Reply<(bollard::Docker, String)> {
+    let info = engine.call("info", LOOK, |docker| async move { docker.info().await }).await?;
+    let time = info.system_time.as_deref().and_then(|time| time.parse::<Moment>().ok());
+    let Some(time) = time else { return Err(EngineError::Away("it does not say what time it is".to_owned())) };
+    Ok((engine.link.docker().await?, format!("{}.{:09}", time.as_second(), time.subsec_nanosecond())))
+}
