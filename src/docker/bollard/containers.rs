@@ -281,3 +281,73 @@ fn mounts_of(mounts: Option<Vec<EngineMount>>) -> Vec<MountPoint> {
 pub(super) fn moment(text: Option<&str>) -> Option<Moment> {
     text.filter(|text| !text.starts_with("0001-")).and_then(|text| text.parse().ok())
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn spec() -> ContainerSpec {
+        ContainerSpec {
+            name: "hearth.alice.main".into(),
+            hostname: "main".into(),
+            image: "sha256:0".into(),
+            user: "1000:1000".into(),
+            groups: vec![27],
+            entrypoint: vec!["/usr/local/bin/hearth".into(), "init".into()],
+            env: vec![],
+            working_dir: "/home/alice".into(),
+            labels: Labels::new(),
+            mounts: vec![
+                MountSpec::Volume { name: "hearth.alice.main.home".into(), target: "/home/alice".into() },
+                MountSpec::Tmpfs { target: "/run/hearth".into(), uid: 1000, gid: 1000, size: 16 << 20 },
+            ],
+            network: Some("hearth.acme".into()),
+            ports: ["127.0.0.1:8080:80", "[::1]:8081:80", "127.0.0.1:53:53/udp"].map(|p| p.parse().unwrap()).to_vec(),
+            limits: Limits { nano_cpus: Some(2_000_000_000), memory: Some(4 << 30), pids: 4096 },
+            shm: 64 << 20,
+            gpus: 2,
+            runtime: Some("runsc".into()),
+            stop_timeout: Duration::from_secs(10),
+        }
+    }
+
+    #[test]
+    fn a_request_says_runtime_gpus_ports_and_mounts() {
+        let body = serde_json::to_value(body_of(&spec())).unwrap();
+        let host = &body["HostConfig"];
+        assert_eq!(host["Runtime"], "runsc");
+        assert_eq!(host["DeviceRequests"], json!([{ "Count": 2, "Capabilities": [["gpu"]] }]));
+        assert_eq!(host["GroupAdd"], json!(["27"]));
+        assert_eq!(
+            host["PortBindings"],
+            json!({
+                "80/tcp": [{ "HostIp": "127.0.0.1", "HostPort": "8080" }, { "HostIp": "::1", "HostPort": "8081" }],
+                "53/udp": [{ "HostIp": "127.0.0.1", "HostPort": "53" }],
+            })
+        );
+        let options = "rw,nosuid,nodev,noexec,mode=0700,uid=1000,gid=1000,size=16777216";
+        assert_eq!(host["Tmpfs"], json!({ "/run/hearth": options }));
+        let home = json!({
+            "Type": "volume", "Source": "hearth.alice.main.home", "Target": "/home/alice", "ReadOnly": false,
+        });
+        assert_eq!(host["Mounts"], json!([home]));
+        assert_eq!((&host["Memory"], &host["MemorySwap"]), (&json!(4_294_967_296u64), &json!(4_294_967_296u64)));
+        let bare = ContainerSpec { gpus: 0, runtime: None, network: None, ..spec() };
+        let host = serde_json::to_value(body_of(&bare)).unwrap()["HostConfig"].clone();
+        assert_eq!((host.get("DeviceRequests"), host.get("Runtime")), (None, None));
+        assert_eq!(host["NetworkMode"], "none");
+    }
+
+    #[test]
+    fn x2_no_request_lifts_a_wall() {
+        let host = serde_json::to_value(body_of(&spec())).unwrap()["HostConfig"].clone();
+        assert_eq!((&host["Privileged"], &host["Init"]), (&json!(false), &json!(false)));
+        assert_eq!(host["CapDrop"], json!(["NET_RAW", "MKNOD"]));
+        let never = ["CapAdd", "SecurityOpt", "PidMode", "UTSMode", "UsernsMode", "Binds", "Devices", "VolumesFrom"];
+        for key in never.iter().chain(&["Sysctls", "MaskedPaths", "ReadonlyPaths", "CgroupParent"]) {
+            assert_eq!(host.get(key), None, "{key}");
+        }
+    }
+}

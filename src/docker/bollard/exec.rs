@@ -21,6 +21,7 @@ use futures_util::{Stream, StreamExt};
 use tokio::io::{AsyncWrite, AsyncWriteExt};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
+use zeroize::Zeroizing;
 
 use super::link::sorted;
 use super::{BollardEngine, CHANGE, LOOK, Reply};
@@ -104,7 +105,7 @@ type Input = Pin<Box<dyn AsyncWrite + Send>>;
 async fn talk(
     engine: &BollardEngine,
     exec: &str,
-    stdin: Vec<u8>,
+    stdin: Zeroizing<Vec<u8>>,
     mut frames: Frames,
     mut input: Input,
     output: &mpsc::Sender<Output>,

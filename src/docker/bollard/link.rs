@@ -145,6 +145,7 @@ const HALF_AWAY: [&str; 3] = ["containerd.sock", "transport is closing", "contex
 const TAKEN: [&str; 4] = ["already allocated", "address already in use", "already in use", "is already in progress"];
 
 /// Sorts bollard's errors into ours.
+#[expect(clippy::wildcard_enum_match_arm, reason = "another crate's cases: all that are no answer are alike")]
 pub(super) fn sorted(error: Error) -> EngineError {
     match error {
         Error::DockerResponseServerError { status_code, message } => {
