@@ -13,7 +13,7 @@ use nix::sys::socket::{MsgFlags, recv};
 use tokio::io::Interest;
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{debug, warn};
@@ -115,13 +115,18 @@ impl Doors {
     /// Starts a process in a workspace, waiting a little for the helper of a container that has just started.
     pub async fn open(&self, workspace: &WorkspaceId, spec: EntrySpec) -> Result<Entry, EnterError> {
         let door = self.shared.door(workspace).ok_or_else(|| EnterError::Closed(workspace.clone()))?;
-        let mut lines = door.line.subscribe();
-        let wait = lines.wait_for(|line| line.as_ref().is_some_and(|line| !line.is_gone()));
-        let line = tokio::select! {
-            waited = timeout(HELPER, wait) => waited.ok().and_then(|line| line.ok()?.clone()),
-            () = door.stop.cancelled() => return Err(EnterError::Closed(workspace.clone())),
-        };
-        line.ok_or_else(|| EnterError::NoHelper(workspace.clone()))?.open(workspace, spec).await
+        let deadline = Instant::now() + HELPER;
+        loop {
+            let line = tokio::select! {
+                line = timeout_at(deadline, door.helper()) => line.map_err(|_| EnterError::NoHelper(workspace.clone()))?,
+                () = door.stop.cancelled() => return Err(EnterError::Closed(workspace.clone())),
+            };
+            match line.open(workspace, spec.clone()).await {
+                // It was killed meanwhile, and what it began with it: the next one is on its way.
+                Err(EnterError::Silent(_)) if line.is_gone() => (),
+                opened => return opened,
+            }
+        }
     }
 
     /// Returns how many entries are open in a workspace.
@@ -190,6 +195,17 @@ async fn accept(listener: UnixListener, door: Door, visitors: mpsc::Sender<Visit
 }
 
 impl Door {
+    /// Waits for a helper.
+    async fn helper(&self) -> Line {
+        let mut lines = self.line.subscribe();
+        let there = lines.wait_for(|line| line.as_ref().is_some_and(|line| !line.is_gone())).await;
+        match there.ok().and_then(|line| line.clone()) {
+            Some(line) => line,
+            // The sender is ours: it cannot be gone.
+            None => std::future::pending().await,
+        }
+    }
+
     async fn receive(&self, stream: UnixStream, permit: OwnedSemaphorePermit, visitors: mpsc::Sender<Visitor>) {
         match timeout(FIRST_BYTE, first_byte(&stream)).await {
             Ok(Ok(Some(0))) => self.serve_helper(stream).await,

@@ -127,13 +127,19 @@ impl Connection {
                 self.line.deliver(reply);
             }
         };
-        let why = tokio::select! {
+        tokio::select! {
             why = reading => why,
             why = writing => why,
             () = gone.cancelled() => Broken::HungUp,
-        };
-        self.line.end();
-        why
+        }
+    }
+}
+
+impl Drop for Connection {
+    /// However it ended, nobody waits for it any longer.
+    fn drop(&mut self) {
+        self.line.gone.cancel();
+        self.line.waiting().entries.clear();
     }
 }
 
@@ -233,11 +239,6 @@ impl Line {
             }
             Reply::Hello { .. } => debug!("a helper said hello twice"),
         }
-    }
-
-    fn end(&self) {
-        self.gone.cancel();
-        self.waiting().entries.clear();
     }
 }
 

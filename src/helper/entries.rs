@@ -62,6 +62,8 @@ enum Source {
 impl Helper {
     fn new() -> std::io::Result<Self> {
         let _ = setsid();
+        // Started by way of `/proc/self/exe`, it would be listed as `exe`.
+        let _ = nix::sys::prctl::set_name(c"hearth");
         SigSet::all().thread_block()?;
         let mut mask = SigSet::empty();
         mask.add(Signal::SIGCHLD);

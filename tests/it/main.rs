@@ -7,6 +7,5 @@
 mod engine;
 mod support;
 
-#[allow(dead_code, unused_imports, reason = "filled in next")]
 mod entering;
 mod support_itself;
