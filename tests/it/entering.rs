@@ -84,7 +84,8 @@ impl World {
 
     /// Sends a signal to the helper from inside.
     fn signal_helper(&self, signal: &str) {
-        let line = format!("kill -{signal} $(ps -o pid,args | awk '$2 == \"hearth\" && $3 == \"helper\" {{ print $1 }}')");
+        let line =
+            format!("kill -{signal} $(ps -o pid,args | awk '$2 == \"hearth\" && $3 == \"helper\" {{ print $1 }}')");
         self.exec(&[], &["sh", "-c", &line]).ok();
     }
 
