@@ -24,6 +24,7 @@ use super::error::Result;
 /// What can be done.
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum Command {
+    #[command(alias = "ls")]
     List(list::Args),
     Show(show::Args),
     Start(start::Args),

@@ -8,6 +8,7 @@ pub(crate) mod account;
 pub(crate) mod command;
 pub(crate) mod daemon;
 pub(crate) mod debian;
+pub(crate) mod fake;
 pub(crate) mod image;
 pub(crate) mod registry;
 pub(crate) mod sshd;
