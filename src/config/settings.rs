@@ -14,6 +14,7 @@ use jiff::civil::{Date, Time, Weekday};
 use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize};
 
+pub use super::subnet::Subnet;
 use super::text;
 use crate::model::{Bytes, Cpus, InstanceName, OrgName, PortMapping, PortRange, UserName, WorkspaceId};
 
@@ -98,7 +99,7 @@ pub struct Server {
     pub docker: PathBuf,
     pub data_dir: PathBuf,
     pub run_dir: PathBuf,
-    pub timezone: Zone,
+    pub timezone: Sourced<Zone>,
     pub admins: Vec<Principal>,
     pub auditors: Vec<Principal>,
     pub max_builds: usize,
@@ -225,19 +226,6 @@ impl Ord for Day {
 impl PartialOrd for Day {
     fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
         Some(self.cmp(other))
-    }
-}
-
-/// An IPv4 or IPv6 network, `10.88.1.0/24`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Subnet {
-    pub address: std::net::IpAddr,
-    pub prefix: u8,
-}
-
-impl fmt::Display for Subnet {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}", self.address, self.prefix)
     }
 }
 
