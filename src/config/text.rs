@@ -283,8 +283,9 @@ pub fn email(text: &str) -> Result<String, QuantityError> {
 /// When it cannot be one.
 pub fn repository(text: &str) -> Result<String, QuantityError> {
     let place = line(text)?;
-    // `ext::` and other helpers run commands of their own.
-    if place.starts_with('-') || place.contains(char::is_whitespace) || place.contains("::") {
+    // `ext::` and other helpers of git run commands of their own.
+    let helper = |place: &str| place.split_once("::").is_some_and(|(name, _)| name.chars().all(char::is_alphanumeric));
+    if place.starts_with('-') || place.contains(char::is_whitespace) || helper(&place) {
         let hint =
             "write it like `git@git.acme.example:alice/dotfiles.git` or `https://git.acme.example/alice/dotfiles`";
         return wrong(format!("`{text}` is not the place of a repository"), hint);
@@ -437,6 +438,17 @@ mod tests {
         assert_eq!(zone("Berlin").unwrap_err().hint, "did you mean `Europe/Berlin`?");
         for bad in ["", "+01:00", "../etc/passwd", "Mars/Olympus"] {
             assert!(zone(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn repositories_are_not_options_and_run_nothing() {
+        for good in ["git@git.acme.example:a/b.git", "https://h/a", "ssh://git@[::1]:2222/srv/a.git", "/srv/git/a.git"]
+        {
+            assert!(repository(good).is_ok(), "{good}");
+        }
+        for bad in ["", "-x", "--upload-pack=x", "ext::sh", "fd::7", "a b", "a\nb"] {
+            assert!(repository(bad).is_err(), "{bad}");
         }
     }
 

@@ -156,21 +156,29 @@ fn the_sample_that_is_installed_is_accepted_without_a_warning() {
     assert_eq!(settings.workspaces.keys().map(ToString::to_string).collect::<Vec<_>>(), ["alice/main"]);
 }
 
-/// What stands in comments is configuration too: without the `# ` it has to be accepted, ellipses filled in.
+#[test]
+fn the_sample_of_the_quickstart_is_accepted() {
+    let text = include_str!("../../../config/demo.toml")
+        .replace("@INSTANCE@", "demo")
+        .replace("@DIR@", "/srv/demo")
+        .replace("@ACCOUNT@", "alice")
+        .replace("@IMAGE@", "hearth-demo:latest")
+        .replace("@GIT_HOST@", "127.0.0.1")
+        .replace("@GIT_HOST_KEY@", &format!("[127.0.0.1]:2222 ssh-ed25519 {KEY}"))
+        .replace("@DOTFILES@", "ssh://git@127.0.0.1:2222/srv/dotfiles.git");
+    assert!(!text.lines().any(|line| !line.starts_with('#') && line.contains("= \"@")), "all is filled in");
+    assert_eq!(accepted(&text).warnings, []);
+}
+
+/// What stands in comments is configuration too: without the `#` it has to be accepted, ellipses filled in.
 #[test]
 fn what_the_installed_sample_shows_in_comments_is_true() {
-    let key_or_header = |line: &str| {
-        line.starts_with('[')
-            || line.split_once(" = ").is_some_and(|(key, _)| {
-                key.chars().all(|c| c.is_ascii_lowercase() || c == '_' || c == 'H' || c.is_ascii_uppercase())
-            })
-    };
-    let text: Vec<&str> = include_str!("../../../config/hearth.toml")
-        .lines()
-        .map(|line| line.strip_prefix("# ").filter(|line| key_or_header(line)).unwrap_or(line))
-        .collect();
+    let is_word = |key: &str| key.trim_end().bytes().all(|b| b.is_ascii_lowercase() || b == b'_');
+    let is_code = |line: &str| line.starts_with('[') || line.split_once('=').is_some_and(|(key, _)| is_word(key));
+    let bare = |line: &'static str| line.strip_prefix('#').filter(|line| is_code(line)).unwrap_or(line);
+    let text: Vec<&str> = include_str!("../../../config/hearth.toml").lines().map(bare).collect();
     let text = text.join("\n").replace("AAAA…", KEY);
-    assert!(text.contains("\n[users.alice.workspaces.main]\ncpus"), "the comments were taken off");
+    assert!(text.contains("\nknown_hosts = ["), "the comments were taken off");
     accepted(&text);
 }
 
