@@ -1,10 +1,12 @@
 //! The engine in our words: the dozen verbs that hearth needs of Docker.
 //!
 //! [`Engine`] is the interface; [`BollardEngine`] is the real one, and `bollard/` the only place that names the crate;
-//! `fake` is one in memory, with faults; `labels` says what on the engine is ours. Nothing here decides anything else.
+//! `fake` is one in memory, with faults; [`labels`] says what on the engine is ours. Nothing here decides anything else.
 
 mod bollard;
 mod process_group;
+
+pub mod labels;
 
 use std::collections::BTreeMap;
 use std::time::Duration;

@@ -1,0 +1,170 @@
+//! Names and labels of what is ours on the engine (design section 2). Pure.
+//!
+//! An image can carry our labels, so labels alone prove nothing: an object is ours when labels, name and the id that
+//! is recorded agree; where the database was lost, labels, name and our mount of `hearth` do.
+
+use super::{Container, Labels, Network, Volume};
+use crate::model::{BuildNumber, InstanceName, OrgName, WorkspaceId};
+
+/// Label of every object: the instance.
+pub const INSTANCE: &str = "hearth.instance";
+/// Label of containers and homes: `alice/main`.
+pub const WORKSPACE: &str = "hearth.workspace";
+/// Label of containers and networks.
+pub const ORG: &str = "hearth.org";
+/// Label of containers: the build that made it.
+pub const BUILD: &str = "hearth.build";
+/// Label of containers: what it is made of.
+pub const SPEC: &str = "hearth.spec";
+/// Label of homes: their number, 1 for `….home`, 2 for `….home-2`.
+pub const HOME: &str = "hearth.home";
+/// Label of what lives for a moment only: what it is for.
+pub const PURPOSE: &str = "hearth.purpose";
+
+/// Where our binary is mounted in every container of ours.
+const BINARY: &str = "/usr/local/bin/hearth";
+
+/// Returns the name of a workspace's container. Names hold no dot (rule C3), so no two can meet.
+pub fn container_name(instance: &InstanceName, workspace: &WorkspaceId) -> String {
+    format!("{instance}.{}.{}", workspace.user, workspace.name)
+}
+
+/// Returns the name of a workspace's `number`-th home, from 1.
+pub fn volume_name(instance: &InstanceName, workspace: &WorkspaceId, number: u32) -> String {
+    let name = format!("{}.home", container_name(instance, workspace));
+    if number <= 1 { name } else { format!("{name}-{number}") }
+}
+
+/// Returns the name of an org's network.
+pub fn network_name(instance: &InstanceName, org: &OrgName) -> String {
+    format!("{instance}.{org}")
+}
+
+/// Returns the labels of a workspace's container.
+pub fn container_labels(
+    instance: &InstanceName,
+    workspace: &WorkspaceId,
+    org: &OrgName,
+    build: BuildNumber,
+    spec: &str,
+) -> Labels {
+    labels([
+        (INSTANCE, instance.to_string()),
+        (WORKSPACE, workspace.to_string()),
+        (ORG, org.to_string()),
+        (BUILD, build.to_string()),
+        (SPEC, spec.to_owned()),
+    ])
+}
+
+/// Returns the labels of a home by its volume's name.
+pub fn volume_labels(instance: &InstanceName, workspace: &WorkspaceId, volume: &str) -> Labels {
+    let number = volume.rsplit_once(".home-").map_or("1", |(_, number)| number);
+    labels([(INSTANCE, instance.to_string()), (WORKSPACE, workspace.to_string()), (HOME, number.to_owned())])
+}
+
+/// Returns the labels of an org's network.
+pub fn network_labels(instance: &InstanceName, org: &OrgName) -> Labels {
+    labels([(INSTANCE, instance.to_string()), (ORG, org.to_string())])
+}
+
+/// Returns the labels of a container that lives for a moment: one that is looked into, or that gives files an owner.
+pub fn passing_labels(instance: &InstanceName, purpose: &str) -> Labels {
+    labels([(INSTANCE, instance.to_string()), (PURPOSE, purpose.to_owned())])
+}
+
+/// Returns whether a container is the workspace's own. `recorded` is the id in the database.
+pub fn is_our_container(
+    container: &Container,
+    instance: &InstanceName,
+    workspace: &WorkspaceId,
+    recorded: Option<&str>,
+) -> bool {
+    let named = container.name == container_name(instance, workspace);
+    let labelled = has(&container.labels, INSTANCE, instance.as_str())
+        && has(&container.labels, WORKSPACE, &workspace.to_string());
+    named && labelled && (recorded == Some(container.id.0.as_str()) || mounts_our_binary(container))
+}
+
+fn mounts_our_binary(container: &Container) -> bool {
+    container.mounts.iter().any(|mount| mount.target == BINARY && mount.volume.is_none())
+}
+
+/// Returns whether a volume is a home of the workspace: exactly our labels, and no other of ours.
+pub fn is_our_volume(volume: &Volume, instance: &InstanceName, workspace: &WorkspaceId) -> bool {
+    volume.labels == volume_labels(instance, workspace, &volume.name)
+}
+
+/// Returns whether a network is the org's.
+pub fn is_our_network(network: &Network, instance: &InstanceName, org: &OrgName) -> bool {
+    network.name == network_name(instance, org) && network.labels == network_labels(instance, org)
+}
+
+fn labels<const N: usize>(pairs: [(&str, String); N]) -> Labels {
+    pairs.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
+}
+
+fn has(labels: &Labels, name: &str, value: &str) -> bool {
+    labels.get(name).is_some_and(|found| found == value)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::docker::{ContainerId, MountPoint, Status};
+
+    fn instance() -> InstanceName {
+        "hearth".parse().unwrap()
+    }
+
+    fn alice() -> WorkspaceId {
+        "alice/main".parse().unwrap()
+    }
+
+    fn container() -> Container {
+        Container {
+            id: ContainerId("c1".into()),
+            name: "hearth.alice.main".into(),
+            image_id: "sha256:1".into(),
+            labels: container_labels(&instance(), &alice(), &"acme".parse().unwrap(), BuildNumber(3), "{}"),
+            status: Status::Running,
+            mounts: vec![],
+        }
+    }
+
+    #[test]
+    fn names_as_designed() {
+        assert_eq!(volume_name(&instance(), &alice(), 1), "hearth.alice.main.home");
+        assert_eq!(volume_name(&instance(), &alice(), 3), "hearth.alice.main.home-3");
+        assert_eq!(network_name(&instance(), &"acme".parse().unwrap()), "hearth.acme");
+    }
+
+    #[test]
+    fn labels_alone_prove_nothing() {
+        let ours = |container: &Container, recorded| is_our_container(container, &instance(), &alice(), recorded);
+        assert!(ours(&container(), Some("c1")));
+        assert!(!ours(&container(), Some("c2")), "another id is recorded");
+        assert!(!ours(&container(), None), "labels and name without our mount");
+        let mut mounted = container();
+        mounted.mounts.push(MountPoint { volume: None, source: "/usr/bin/hearth".into(), target: BINARY.into() });
+        assert!(ours(&mounted, None), "the database was lost");
+        let renamed = Container { name: "hearth.alice.other".into(), ..mounted.clone() };
+        assert!(!ours(&renamed, Some("c1")));
+        let mut relabelled = mounted;
+        relabelled.labels.insert(WORKSPACE.into(), "bob/main".into());
+        assert!(!ours(&relabelled, Some("c1")));
+    }
+
+    #[test]
+    fn a_volume_of_our_name_needs_exactly_our_labels() {
+        let name = "hearth.alice.main.home-2";
+        let volume = |labels| Volume { name: name.into(), labels, created_at: None };
+        let good = volume_labels(&instance(), &alice(), name);
+        assert!(is_our_volume(&volume(good.clone()), &instance(), &alice()));
+        assert!(!is_our_volume(&volume(Labels::new()), &instance(), &alice()));
+        assert!(!is_our_volume(&volume(good.clone()), &instance(), &"bob/main".parse().unwrap()));
+        let mut more = good;
+        more.insert("other".into(), "x".into());
+        assert!(!is_our_volume(&volume(more), &instance(), &alice()));
+    }
+}
