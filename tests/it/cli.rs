@@ -361,3 +361,30 @@ fn every_command_has_a_manual_page() {
     }
     assert!(ran(&fake, &["man", "config", "plan"]).ok().contains("hearth\\-config\\-plan"));
 }
+
+#[test]
+fn c4_config_check_needs_no_daemon_and_tells_every_error() {
+    let dir = tempfile::Builder::new().prefix("hearth-check-").tempdir().unwrap();
+    let file = dir.path().join("hearth.toml");
+    let check = |text: &str, more: &[&str]| {
+        std::fs::write(&file, text).unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_hearth"));
+        command.env_clear().args(["config", "check", file.to_str().unwrap()]).args(more);
+        run(command)
+    };
+    let good = "[orgs.acme]\nimage = \"debian:12\"\n[users.alice]\norgs = [\"acme\"]\n";
+    assert!(check(good, &[]).ok().ends_with("is in order: 1 org, 1 user, 0 workspaces\n"));
+    assert_eq!(check(good, &["--json"]).json()["ok"], true);
+
+    let bad = "[orgs.acme]\nimag = \"debian:12\"\n[users.alice]\norgs = [\"acne\"]\n";
+    let errors = check(bad, &[]);
+    let told = errors.fails(2);
+    for place in ["hearth.toml:2:1: ", "hearth.toml:4:9: "] {
+        assert!(
+            told.lines().any(|line| line.starts_with(dir.path().to_str().unwrap()) && line.contains(place)),
+            "{told}"
+        );
+    }
+    let json: Value = serde_json::from_str(&check(bad, &["--json"]).exits(2)).unwrap();
+    assert!(json["problems"].as_array().is_some_and(|problems| problems.len() >= 2), "{json}");
+}

@@ -1,5 +1,7 @@
 //! `hearth config`
 
+mod check;
+
 use crate::api::wire::{Changes, EffectiveValue, ReloadRequest};
 use crate::cli::Context;
 use crate::cli::client::Patience;
@@ -11,6 +13,7 @@ use crate::cli::target::Target;
 /// Check, show and reload the configuration
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum Command {
+    Check(check::Args),
     Show(ShowArgs),
     Plan(PlanArgs),
     Reload(ReloadArgs),
@@ -36,12 +39,14 @@ pub(crate) struct ReloadArgs {
 }
 
 impl Command {
-    pub(crate) async fn run(self, context: &Context) -> Result<()> {
+    pub(crate) async fn run(self, context: &Context) -> Result<u8> {
         match self {
+            Command::Check(args) => return args.run(context),
             Command::Show(args) => args.run(context).await,
             Command::Plan(args) => args.run(context).await,
             Command::Reload(args) => args.run(context).await,
-        }
+        }?;
+        Ok(0)
     }
 }
 
