@@ -291,3 +291,6 @@ fn role_text(role: Role) -> &'static str {
         Role::Inside => "a process inside a workspace",
     }
 }
+
+#[cfg(test)]
+mod tests;
