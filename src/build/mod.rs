@@ -2,6 +2,12 @@
 //!
 //! Stages use the engine and the model; what happens next is decided by who called them.
 
+pub mod hooks;
+pub mod keys;
+mod lines;
+pub mod log;
+mod warnings;
+
 use crate::model::Warning;
 
 /// How a build ended.
