@@ -4,9 +4,9 @@ use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use tokio::net::unix::UCred;
 
-use super::ApiContext;
-use super::error::ApiError;
+use super::error::{ApiError, ApiResult};
 use super::wire::ErrorCode;
+use super::{ApiContext, HostAccount};
 use crate::access::Person;
 use crate::model::WorkspaceId;
 
@@ -17,16 +17,24 @@ pub(super) struct Caller(pub(super) Person);
 impl Caller {
     /// Returns whoever the kernel says is at the other end of the host's socket. The pid is not asked: it can be
     /// another process's by the time anybody looks.
-    pub(super) async fn of_peer(context: &ApiContext, peer: UCred) -> Self {
+    ///
+    /// # Errors
+    /// Where the host cannot be asked for the account: nobody is turned into a nobody by that.
+    pub(super) async fn of_peer(context: &ApiContext, peer: UCred) -> ApiResult<Self> {
         let uid = peer.uid();
-        let account = context.outside.accounts.account(uid).await.unwrap_or_else(|error| {
-            tracing::warn!(uid, error = format!("{error:#}"), "cannot look up a caller's account");
-            None
-        });
+        let account = match context.outside.accounts.account(uid).await {
+            Ok(account) => account,
+            Err(_) if uid == 0 => Some(HostAccount { name: "root".into(), groups: Vec::new() }),
+            Err(error) => {
+                tracing::warn!(uid, error = format!("{error:#}"), "cannot look up the account of a caller");
+                let message = format!("the host does not say which account has uid {uid}: {error:#}");
+                return Err(ApiError::new(ErrorCode::Unavailable, message).hint("`getent passwd` on the host shows it"));
+            }
+        };
         // No account has a space in its name, so this one is nobody's in the configuration.
         let (account, groups) =
             account.map_or_else(|| (format!("uid {uid}"), Vec::new()), |account| (account.name, account.groups));
-        Self(Person::Account { uid, account, groups })
+        Ok(Self(Person::Account { uid, account, groups }))
     }
 
     /// Returns a process inside the workspace, which has shown its token.

@@ -124,15 +124,23 @@ fn open(reached: &Reached) -> ApiResult<Inside> {
     }
 }
 
-/// What the last build left to tell to whoever logs in (rule L8).
+/// What to tell whoever logs in: the warnings of the last build (rule L8), or that it is not done.
 fn notices(reached: &Reached) -> Vec<String> {
-    let WorkspaceState::Running { warnings, .. } = &reached.view.state else { return Vec::new() };
     let id = reached.allowed.workspace();
-    let mut lines: Vec<String> = warnings.iter().flat_map(notice).collect();
-    if !lines.is_empty() {
-        lines.push(format!("hearth: `hearth show {id}` has these warnings, `hearth logs {id}` the whole log"));
+    match &reached.view.state {
+        WorkspaceState::Running { warnings, .. } if !warnings.is_empty() => {
+            let more = format!("hearth: `hearth show {id}` has these warnings, `hearth logs {id}` the whole log");
+            warnings.iter().flat_map(notice).chain([more]).collect()
+        }
+        WorkspaceState::Building { stage, .. } => {
+            vec![format!("hearth: the build is still at `{stage}`: `hearth logs {id}` shows it")]
+        }
+        WorkspaceState::Running { .. }
+        | WorkspaceState::Off { .. }
+        | WorkspaceState::Queued { .. }
+        | WorkspaceState::Stopping { .. }
+        | WorkspaceState::Failed { .. } => Vec::new(),
     }
-    lines
 }
 
 fn notice(warning: &Warning) -> impl Iterator<Item = String> {

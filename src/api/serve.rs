@@ -1,10 +1,10 @@
 //! Listening and connections: who is at the other end, how many at once, and how they end.
 
 use std::convert::Infallible;
-use std::fs::Permissions;
+use std::fs::{OpenOptions, Permissions};
 use std::io;
 use std::os::fd::AsRawFd;
-use std::os::unix::fs::{FileTypeExt, PermissionsExt};
+use std::os::unix::fs::{FileTypeExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::pin::pin;
 use std::time::Duration;
@@ -25,11 +25,13 @@ use tokio_util::sync::CancellationToken;
 use tower::Service;
 
 use super::caller::Caller;
+use super::error::ApiResult;
 use super::rate::Places;
 use super::{ApiContext, gate, router, token};
 use crate::enter::Visitor;
 
-/// Connections on the host's socket: of all accounts together, and of one that is not root.
+/// Connections on the host's socket: of all accounts together, and of one. Root has as many of its own as one account,
+/// whatever the others do.
 const CONNECTIONS: usize = 512;
 const CONNECTIONS_EACH: usize = 256;
 /// How long a client may take for the head of a request, and may be idle between two.
@@ -63,10 +65,11 @@ pub enum BindError {
 /// As [`BindError`] says; a socket on which a hearthd answers stays as it is.
 pub fn bind_host(path: &Path) -> Result<UnixListener, BindError> {
     let failed = |source: io::Error| BindError::Io { path: path.to_owned(), source };
-    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let directory = std::fs::File::open(directory).map_err(failed)?;
-    // Two that start at once look one after the other.
-    let _lock = Flock::lock(directory, FlockArg::LockExclusive).map_err(|(_, errno)| failed(errno.into()))?;
+    // Two that start at once look one after the other. The file is nobody else's to open, for whoever can holds us up.
+    let lock =
+        OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path.with_extension("lock"));
+    let _lock =
+        Flock::lock(lock.map_err(failed)?, FlockArg::LockExclusive).map_err(|(_, errno)| failed(errno.into()))?;
     match std::fs::symlink_metadata(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
         Err(error) => return Err(failed(error)),
@@ -94,7 +97,7 @@ fn is_answered(path: &Path) -> io::Result<bool> {
 pub async fn serve_host(listener: UnixListener, context: ApiContext) {
     let stop = context.stop.clone();
     let router = router(context.clone());
-    let places = Places::new(CONNECTIONS, CONNECTIONS_EACH);
+    let (places, roots) = (Places::new(CONNECTIONS, CONNECTIONS_EACH), Places::new(CONNECTIONS_EACH, CONNECTIONS_EACH));
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted.and_then(|(stream, _)| Ok((stream.peer_cred()?, stream))),
@@ -108,7 +111,7 @@ pub async fn serve_host(listener: UnixListener, context: ApiContext) {
                 continue;
             }
         };
-        let Some(place) = places.take(peer.uid()) else {
+        let Some(place) = (if peer.uid() == 0 { &roots } else { &places }).take(peer.uid()) else {
             turn_away(&stream);
             continue;
         };
@@ -134,18 +137,16 @@ pub async fn serve_workspace_connection(visitor: Visitor, context: ApiContext) {
     let router = router(context.clone());
     serve(stream, &context.stop, |request| {
         let caller = token::caller(&context, &workspace, request.headers());
-        let router = router.clone();
-        async move {
-            match caller {
-                Ok(caller) => answer(router, request, caller).await,
-                Err(error) => error.into_response(),
-            }
-        }
+        answer(router.clone(), request, caller)
     })
     .await;
 }
 
-async fn answer(mut router: Router, mut request: Request<Incoming>, caller: Caller) -> Response {
+async fn answer(mut router: Router, mut request: Request<Incoming>, caller: ApiResult<Caller>) -> Response {
+    let caller = match caller {
+        Ok(caller) => caller,
+        Err(error) => return error.into_response(),
+    };
     request.extensions_mut().insert(caller);
     let answered: Result<Response, Infallible> = router.call(request).await;
     answered.unwrap_or_else(|never| match never {})

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
@@ -125,12 +126,14 @@ pub(crate) fn snapshot(settings: &Settings) -> Snapshot {
 #[derive(Default)]
 pub(crate) struct Surroundings {
     pub(crate) accounts: Mutex<BTreeMap<u32, HostAccount>>,
+    pub(crate) accounts_away: AtomicBool,
     pub(crate) entries: Mutex<Vec<(WorkspaceId, Vec<String>)>>,
 }
 
 #[async_trait]
 impl Accounts for Surroundings {
     async fn account(&self, uid: u32) -> anyhow::Result<Option<HostAccount>> {
+        anyhow::ensure!(!self.accounts_away.load(Ordering::Relaxed), "no answer");
         Ok(self.accounts.lock().unwrap().get(&uid).cloned())
     }
 }

@@ -1,6 +1,7 @@
 //! The host's socket: who is at the other end, how many, and how it ends.
 
 use std::os::unix::fs::PermissionsExt;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use futures_util::StreamExt;
@@ -28,6 +29,18 @@ async fn the_caller_is_the_account_of_the_peers_uid() {
     world.i_am("dana");
     let you = ask(&path, "GET", "/v1/status", "").await.json()["you"].clone();
     assert_eq!(you, json!({"name": "dana", "users": ["dana"], "admin": uid == 0, "inside": null}));
+}
+
+#[tokio::test]
+async fn a_host_that_cannot_say_who_it_is_makes_nobody_a_nobody() {
+    let world = World::new();
+    world.around.accounts_away.store(true, Ordering::Relaxed);
+    let answer = ask(&world.serve(), "GET", "/v1/status", "").await;
+    if nix::unistd::getuid().is_root() {
+        assert_eq!(answer.json()["you"]["name"], json!("root"));
+    } else {
+        assert_eq!((answer.status, answer.code().as_str()), (503, "unavailable"));
+    }
 }
 
 #[tokio::test]

@@ -122,8 +122,11 @@ async fn l2_people_may_enter_while_the_hooks_run() {
     world.change("alice/main", |view| {
         view.state = State::Building { build: BuildNumber(1), stage: Stage::Configure, since: at(1) };
     });
-    let (head, _) = enter(&world.serve(), "").await;
+    let (head, mut stream) = enter(&world.serve(), "x").await;
     assert!(head.starts_with("http/1.1 101 "), "{head}");
+    stream.read_u8().await.unwrap();
+    let told = "hearth: the build is still at `configure`: `hearth logs alice/main` shows it";
+    assert_eq!(world.around.entries.lock().unwrap()[0].1, [told]);
 }
 
 #[tokio::test]
