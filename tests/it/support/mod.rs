@@ -6,6 +6,7 @@
 
 pub(crate) mod account;
 pub(crate) mod command;
+pub(crate) mod config;
 pub(crate) mod daemon;
 pub(crate) mod debian;
 pub(crate) mod fake;

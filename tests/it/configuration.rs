@@ -1,0 +1,125 @@
+//! The configuration from the outside: refused whole, reloaded, kept (C1, C4, C6).
+
+use std::process::Command;
+
+use nix::sys::signal::Signal;
+
+use crate::support::config::{alice, alice_with};
+use crate::support::{Daemon, Image, docker, run, wait_for};
+
+const BAD: &str = "[orgs.acme]\nimage = \"x\"\nauto_of = \"2h\"\nstop_grace = 5\n";
+
+/// Asserts that a message names both faults of [`BAD`], each with its place.
+fn names_both(message: &str, file: &str) {
+    for place in [":3:1:", ":4:14:"] {
+        assert!(message.contains(&format!("{file}{place}")), "no {file}{place} in:\n{message}");
+    }
+    assert!(message.contains("auto_off"), "no suggestion in:\n{message}");
+    assert!(message.contains('^'), "no caret in:\n{message}");
+}
+
+#[test]
+fn c4_check_needs_no_daemon() {
+    let daemon = Daemon::prepare("", BAD);
+    let check = |file: &std::path::Path| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_hearth"));
+        command.args(["config", "check"]).arg(file).env("HEARTH_SOCKET", "/nonexistent");
+        run(command)
+    };
+    let ran = check(&daemon.config_file());
+    assert_eq!(ran.code, 2, "{ran}");
+    names_both(&format!("{}{}", ran.stdout(), ran.stderr()), &daemon.conf_d_file().display().to_string());
+    daemon.write_config(&alice("busybox"));
+    check(&daemon.config_file()).ok();
+}
+
+#[test]
+fn c1_a_bad_file_at_the_first_start_ends_hearthd_with_2() {
+    let daemon = Daemon::prepare("", BAD);
+    let said = daemon.run_until_it_ends().fails(2);
+    names_both(&said, &daemon.conf_d_file().display().to_string());
+    assert_eq!(daemon.containers(), Vec::<String>::new());
+}
+
+#[test]
+fn c1_a_bad_reload_keeps_the_last_good_one() {
+    let image = Image::coder().import();
+    let mut daemon = Daemon::start(&alice(&image));
+    let before = daemon.wait_state("alice/main", "running");
+    daemon.write_config(BAD);
+    let said = daemon.hearth(&["config", "reload"]).fails(2);
+    names_both(&said, &daemon.conf_d_file().display().to_string());
+    let status = daemon.hearth(&["status", "--json"]).json();
+    assert!(status["config"]["rejected"].as_str().unwrap().contains(":3:1:"), "{status}");
+    assert!(status["config"]["rejected_since"].is_string(), "{status}");
+    assert_eq!(daemon.show("alice/main")["container"], before["container"]);
+
+    // Also after a restart: the accepted copy is in force, and hearthd says so.
+    daemon.restart();
+    let status = daemon.hearth(&["status", "--json"]).json();
+    assert_eq!(status["config"]["from_copy"], true, "{status}");
+    assert_eq!(daemon.show("alice/main")["container"], before["container"]);
+
+    daemon.write_config(&alice(&image));
+    daemon.hearth(&["config", "reload"]).ok();
+    let status = daemon.hearth(&["status", "--json"]).json();
+    assert!(status["config"]["rejected"].is_null() && status["config"]["from_copy"] == false, "{status}");
+}
+
+#[test]
+fn c6_limits_change_at_once_and_the_rest_makes_it_outdated() {
+    let image = Image::coder().import();
+    let daemon = Daemon::start(&alice(&image));
+    let before = daemon.wait_state("alice/main", "running");
+    let workspace = "cpus = 0.5\nmemory = \"300MiB\"\nenv = { COLOUR = \"blue\" }\n";
+    daemon.write_config(&format!("{}{workspace}", alice(&image)));
+    daemon.signal(Signal::SIGHUP);
+    let format = "{{.HostConfig.NanoCpus}} {{.HostConfig.Memory}} {{.HostConfig.MemorySwap}}";
+    wait_for("the new limits", || {
+        let limits = docker(&["inspect", "--format", format, &daemon.container("alice/main")]).ok();
+        if limits == "500000000 314572800 314572800\n" { Ok(()) } else { Err(limits) }
+    });
+    let after = daemon.show("alice/main");
+    assert_eq!(after["container"], before["container"]);
+    assert_eq!(after["outdated"], serde_json::json!(["env"]), "{after}");
+    daemon.hearth(&["rebuild", "alice/main"]).ok();
+    let after = daemon.show("alice/main");
+    assert_eq!(after["outdated"], serde_json::json!([]), "{after}");
+    assert!(daemon.inside("alice/main", &["env"]).contains("COLOUR=blue"));
+}
+
+#[test]
+fn c4_plan_says_what_a_reload_would_do_and_does_nothing() {
+    let image = Image::coder().import();
+    let daemon = Daemon::start(&alice(&image));
+    let before = daemon.wait_state("alice/main", "running");
+    daemon.write_config(&alice_with(&image, "[orgs.acme.env]\nCOLOUR = \"red\"", ""));
+    let plan = daemon.hearth(&["config", "plan"]).ok();
+    assert!(plan.contains("alice/main") && plan.contains("env"), "{plan}");
+    let after = daemon.show("alice/main");
+    assert_eq!((&after["container"], &after["outdated"]), (&before["container"], &serde_json::json!([])));
+}
+
+#[test]
+fn c4_show_names_where_each_value_came_from() {
+    let image = Image::coder().import();
+    let daemon = Daemon::start(&format!("{}memory = \"256MiB\"\n", alice(&image)));
+    let shown = daemon.hearth(&["config", "show", "alice/main", "--json"]).json();
+    let file = daemon.conf_d_file().display().to_string();
+    let origin = |key: &str| {
+        let all = shown.as_array().unwrap_or_else(|| panic!("{shown}"));
+        let value = all.iter().find(|value| value["key"] == key).unwrap_or_else(|| panic!("no {key} in {shown}"));
+        value["origin"].as_str().unwrap().to_owned()
+    };
+    assert_eq!(origin("image"), format!("{file}:2:9"));
+    assert!(origin("memory").starts_with(&file), "{}", origin("memory"));
+    assert_eq!(origin("auto_off"), "default");
+}
+
+#[test]
+fn c4_the_schema_is_json_and_knows_the_keys() {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_hearth"));
+    command.args(["config", "schema"]).env("HEARTH_SOCKET", "/nonexistent");
+    let schema = run(command).json();
+    assert!(schema.to_string().contains("auto_off_override"), "{schema}");
+}

@@ -1,0 +1,121 @@
+//! hearthd and containers that end without being asked (L9, L10, L11).
+
+use crate::support::config::{alice, and_bob};
+use crate::support::{Daemon, Image, docker, wait_for};
+
+/// A configure that goes on until somebody makes `~/go`.
+const WAITS: &str = "while [ ! -e ~/go ]; do sleep 0.1; done";
+
+#[test]
+fn l11_a_restart_of_hearthd_disturbs_no_workspace() {
+    let image = Image::coder().import();
+    let mut daemon = Daemon::start(&alice(&image));
+    let before = daemon.wait_state("alice/main", "running");
+    daemon.inside("alice/main", &["sh", "-c", "sleep 1000 > /dev/null 2>&1 & echo $! > ~/pid"]);
+    daemon.restart();
+    let after = daemon.show("alice/main");
+    for key in ["state", "container", "since", "build"] {
+        assert_eq!(before[key], after[key], "{key}");
+    }
+    wait_for("the helper to dial again", || match daemon.hearth(&["ssh", "alice/main", "--", "true"]) {
+        ran if ran.code == 0 => Ok(()),
+        ran => Err(ran.to_string()),
+    });
+    daemon.inside("alice/main", &["sh", "-c", "kill -0 $(cat ~/pid)"]);
+    assert!(daemon.inside("alice/main", &["hearth", "list", "--json"]).contains("alice/main"), "the token counts on");
+}
+
+#[test]
+fn l11_killed_in_mid_build_it_converges() {
+    let image = Image::coder().configure(WAITS).import();
+    let mut daemon = Daemon::start(&alice(&image));
+    wait_for("configure", || match daemon.show("alice/main") {
+        shown if shown["build"]["stage"] == "configure" => Ok(()),
+        shown => Err(shown.to_string()),
+    });
+    daemon.kill9();
+    daemon.up();
+    let enter = || daemon.hearth(&["ssh", "alice/main", "--", "touch", "go"]);
+    wait_for("the door", || if enter().code == 0 { Ok(()) } else { Err(daemon.show("alice/main").to_string()) });
+    let shown = daemon.wait_state("alice/main", "running");
+    assert_eq!(shown["build"]["result"], "ok", "{shown}");
+    assert_eq!(daemon.containers().len(), 1, "L1");
+}
+
+#[test]
+fn l11_killed_at_any_moment_it_converges() {
+    let image = Image::coder().configure("true").import();
+    let mut daemon = Daemon::start(&format!("{}{}", alice(&image), and_bob()));
+    for round in 0..6u32 {
+        _ = daemon.hearth(&["rebuild", "alice/main", "--detach"]);
+        _ = daemon.hearth(&["stop", "bob/main"]);
+        // Not a clock: a different point of the build each time.
+        let reads = round * 40;
+        for _ in 0..reads {
+            _ = daemon.get("/v1/status");
+        }
+        daemon.kill9();
+        daemon.up();
+    }
+    daemon.hearth(&["start", "bob/main"]).ok();
+    for workspace in ["alice/main", "bob/main"] {
+        daemon.wait_state(workspace, "running");
+        daemon.inside(workspace, &["true"]);
+    }
+    assert_eq!(daemon.containers().len(), 2, "L1");
+}
+
+#[test]
+fn l9_a_killed_container_is_started_again_as_it_was() {
+    let image = Image::coder().configure("echo once >> ~/configured").import();
+    let daemon = Daemon::start(&alice(&image));
+    let before = daemon.wait_state("alice/main", "running");
+    daemon.inside("alice/main", &["sh", "-c", "echo here > /tmp/still"]);
+    docker(&["kill", &daemon.container("alice/main")]).ok();
+    wait_for("it to be back", || {
+        let ran = daemon.hearth(&["ssh", "alice/main", "--", "cat", "/tmp/still"]);
+        if ran.code == 0 { Ok(()) } else { Err(ran.to_string()) }
+    });
+    let after = daemon.wait_state("alice/main", "running");
+    assert_eq!((&before["container"], &before["build"]), (&after["container"], &after["build"]));
+    assert_eq!(daemon.inside("alice/main", &["cat", "configured"]), "once\n", "hooks ran again");
+    assert!(daemon.inside("alice/main", &["hearth", "list", "--json"]).contains("alice/main"), "no fresh secrets");
+}
+
+#[test]
+fn l9_a_removed_container_is_built_anew() {
+    let image = Image::coder().import();
+    let daemon = Daemon::start(&alice(&image));
+    let before = daemon.wait_state("alice/main", "running");
+    docker(&["rm", "--force", &daemon.container("alice/main")]).ok();
+    wait_for("a new build", || match daemon.show("alice/main") {
+        shown if shown["state"] == "running" && shown["container"] != before["container"] => {
+            assert_eq!(shown["build"]["reason"], "recovery", "{shown}");
+            Ok(())
+        }
+        shown => Err(shown.to_string()),
+    });
+}
+
+#[test]
+fn l10_a_removed_workspace_goes_and_its_home_waits() {
+    let image = Image::coder().import();
+    let both = format!("{}{}", alice(&image), and_bob());
+    let daemon = Daemon::start(&both);
+    for workspace in ["alice/main", "bob/main"] {
+        daemon.wait_state(workspace, "running");
+    }
+    daemon.inside("bob/main", &["sh", "-c", "echo mine > ~/mine"]);
+    daemon.write_config(&alice(&image));
+    daemon.hearth(&["config", "reload"]).ok();
+    wait_for("bob's container to go", || match daemon.containers() {
+        one if one.len() == 1 => Ok(()),
+        more => Err(format!("{more:?}")),
+    });
+    docker(&["volume", "inspect", &daemon.home_volume("bob/main")]).ok();
+
+    daemon.write_config(&both);
+    daemon.hearth(&["config", "reload"]).ok();
+    daemon.wait_state("bob/main", "running");
+    assert_eq!(daemon.inside("bob/main", &["cat", "mine"]), "mine\n");
+}
