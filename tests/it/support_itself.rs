@@ -69,7 +69,7 @@ fn an_sshd_serves_a_repository_to_those_it_knows() {
     );
     let list = || {
         let mut git = Command::new("git");
-        git.args(["ls-remote", &url]).env("GIT_SSH_COMMAND", &ssh);
+        git.args(["ls-remote", &url]).current_dir(dir.path()).env("GIT_SSH_COMMAND", &ssh);
         run(git)
     };
     let refused = list();

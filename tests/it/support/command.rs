@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-/// No command of a test runs longer.
+/// No ordinary command of a test runs longer.
 const BOUND: Duration = Duration::from_secs(180);
 
 /// What came of a command.
@@ -73,7 +73,13 @@ pub(crate) fn run(command: Command) -> Ran {
 /// # Panics
 /// When it cannot be run at all or does not end.
 #[track_caller]
-pub(crate) fn run_with_input(mut command: Command, input: &[u8]) -> Ran {
+pub(crate) fn run_with_input(command: Command, input: &[u8]) -> Ran {
+    run_at_most(BOUND, command, input)
+}
+
+/// Is [`run_with_input`] with a bound of its own.
+#[track_caller]
+pub(crate) fn run_at_most(bound: Duration, mut command: Command, input: &[u8]) -> Ran {
     let shown = format!("{command:?}");
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().unwrap_or_else(|error| panic!("cannot run {shown}: {error}"));
@@ -82,7 +88,7 @@ pub(crate) fn run_with_input(mut command: Command, input: &[u8]) -> Ran {
     let writer = std::thread::spawn(move || drop(stdin.write_all(&input)));
     let out = drain(child.stdout.take().unwrap());
     let err = drain(child.stderr.take().unwrap());
-    let status = super::wait_at_most(BOUND, &format!("the end of {shown}"), || match child.try_wait().unwrap() {
+    let status = super::wait_at_most(bound, &format!("the end of {shown}"), || match child.try_wait().unwrap() {
         Some(status) => Ok(status),
         None => Err("it still runs".into()),
     });

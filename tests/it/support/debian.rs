@@ -6,11 +6,12 @@
 use std::fs::File;
 use std::path::PathBuf;
 use std::process::Command;
+use std::time::Duration;
 
 use nix::fcntl::{Flock, FlockArg};
 
-use super::command::docker_with_input;
-use super::{docker, run};
+use super::command::{docker_with_input, run_at_most};
+use super::docker;
 
 const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/packaging/debian-root");
 
@@ -25,7 +26,7 @@ pub(crate) fn image() -> String {
     if !root.exists() {
         let mut make = Command::new(SCRIPT);
         make.arg(&root);
-        run(make).ok();
+        run_at_most(Duration::from_secs(500), make, b"").ok();
     }
     // By way of standard input: the client may be one that sees other files than we do.
     let root = std::fs::read(&root).unwrap();
