@@ -12,6 +12,7 @@ mod foreign;
 mod git;
 mod life;
 mod listing;
+mod quickstart;
 mod restart;
 mod roles;
 mod secrets;

@@ -18,20 +18,26 @@ const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/packaging/debian-root
 /// Returns the name of an image with bash, git, ssh and sudo whose `USER` is `coder`, uid 1000, who may sudo.
 pub(crate) fn image() -> String {
     let tag = format!("hearth-test-debian:{}", version());
-    let _one_at_a_time = lock();
+    let _one_at_a_time = lock("image");
     if docker(&["image", "inspect", &tag]).code == 0 {
         return tag;
     }
+    // By way of standard input: the client may be one that sees other files than we do.
+    let root = std::fs::read(root()).unwrap();
+    docker_with_input(&["import", "--change", "USER coder", "--change", "ENV LANG=C.UTF-8", "-", &tag], &root).ok();
+    tag
+}
+
+/// Returns the tar of its root.
+pub(crate) fn root() -> PathBuf {
+    let _one_at_a_time = lock("root");
     let root = cache().join(format!("{}.tar", version()));
     if !root.exists() {
         let mut make = Command::new(SCRIPT);
         make.arg(&root);
         run_at_most(Duration::from_secs(500), make, b"").ok();
     }
-    // By way of standard input: the client may be one that sees other files than we do.
-    let root = std::fs::read(&root).unwrap();
-    docker_with_input(&["import", "--change", "USER coder", "--change", "ENV LANG=C.UTF-8", "-", &tag], &root).ok();
-    tag
+    root
 }
 
 /// What the root is made from: the host's release and the script.
@@ -49,7 +55,7 @@ fn cache() -> PathBuf {
 }
 
 /// Tests run in many processes; one of them makes the image and the others wait.
-fn lock() -> Flock<File> {
-    let file = File::create(cache().join("lock")).unwrap();
+fn lock(what: &str) -> Flock<File> {
+    let file = File::create(cache().join(format!("{what}.lock"))).unwrap();
     Flock::lock(file, FlockArg::LockExclusive).unwrap_or_else(|(_, error)| panic!("cannot lock: {error}"))
 }
