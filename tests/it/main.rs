@@ -5,17 +5,7 @@
 #![allow(clippy::unwrap_used, clippy::print_stderr, reason = "a test that cannot go on ends, and says why")]
 
 mod cli;
-mod configuration;
 mod engine;
 mod entering;
-mod foreign;
-mod git;
-mod life;
-mod listing;
-mod quickstart;
-mod restart;
-mod roles;
-mod secrets;
-mod ssh;
 mod support;
 mod support_itself;
