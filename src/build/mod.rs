@@ -3,12 +3,17 @@
 //! Stages use the engine and the model; what happens next is decided by who called them.
 
 pub mod hooks;
+mod image;
 pub mod keys;
 mod lines;
 pub mod log;
+mod user;
 mod warnings;
 
 use crate::model::Warning;
+
+pub use image::{ImageError, Images, Refusal, ResolvedImage};
+pub use user::{ImageUser, UserRefusal};
 
 /// How a build ended.
 #[derive(Debug, Clone, PartialEq, Eq)]

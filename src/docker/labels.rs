@@ -18,8 +18,10 @@ pub const BUILD: &str = "hearth.build";
 pub const SPEC: &str = "hearth.spec";
 /// Label of homes: their number, 1 for `….home`, 2 for `….home-2`.
 pub const HOME: &str = "hearth.home";
-/// Label of what lives for a moment only: what it is for.
+/// Label of containers that live for a moment only: what for.
 pub const PURPOSE: &str = "hearth.purpose";
+/// What can stand in [`PURPOSE`], and in a name there: looking into an image, giving a home to another user.
+const PURPOSES: [&str; 2] = ["probe", "own"];
 
 /// Where our binary is mounted in every container of ours.
 const BINARY: &str = "/usr/local/bin/hearth";
@@ -40,7 +42,13 @@ pub fn network_name(instance: &InstanceName, org: &OrgName) -> String {
     format!("{instance}.{org}")
 }
 
-/// Returns the labels of a workspace's container.
+/// Returns the name of a container that lives for a moment. No workspace's is like it: its last part has a digit first.
+pub fn passing_name(instance: &InstanceName, purpose: &str, random: u64) -> String {
+    format!("{instance}.{purpose}.0{random:016x}")
+}
+
+/// Returns the labels of a workspace's container. All that we know are in it: an image's own would show on the
+/// container else.
 pub fn container_labels(
     instance: &InstanceName,
     workspace: &WorkspaceId,
@@ -54,6 +62,8 @@ pub fn container_labels(
         (ORG, org.to_string()),
         (BUILD, build.to_string()),
         (SPEC, spec.to_owned()),
+        (HOME, String::new()),
+        (PURPOSE, String::new()),
     ])
 }
 
@@ -70,7 +80,20 @@ pub fn network_labels(instance: &InstanceName, org: &OrgName) -> Labels {
 
 /// Returns the labels of a container that lives for a moment: one that is looked into, or that gives files an owner.
 pub fn passing_labels(instance: &InstanceName, purpose: &str) -> Labels {
-    labels([(INSTANCE, instance.to_string()), (PURPOSE, purpose.to_owned())])
+    let mut labels = labels([(INSTANCE, instance.to_string()), (PURPOSE, purpose.to_owned())]);
+    labels.extend([WORKSPACE, ORG, BUILD, SPEC, HOME].map(|name| (name.to_owned(), String::new())));
+    labels
+}
+
+/// Returns whether a container is one that lives for a moment. What is there of them when hearthd starts was left
+/// behind by a build that was cut off.
+pub fn is_passing(container: &Container, instance: &InstanceName) -> bool {
+    let Some(purpose) = container.labels.get(PURPOSE).filter(|purpose| PURPOSES.contains(&purpose.as_str())) else {
+        return false;
+    };
+    let random = container.name.strip_prefix(&format!("{instance}.{purpose}.0"));
+    random.is_some_and(|random| random.len() == 16 && random.bytes().all(|b| b.is_ascii_hexdigit()))
+        && passing_labels(instance, purpose).iter().all(|(name, value)| has(&container.labels, name, value))
 }
 
 /// Returns whether a container is the workspace's own. `recorded` is the id in the database.
@@ -166,5 +189,29 @@ mod tests {
         let mut more = good;
         more.insert("other".into(), "x".into());
         assert!(!is_our_volume(&volume(more), &instance(), &alice()));
+    }
+
+    #[test]
+    fn what_lives_for_a_moment_is_told_from_everything_else() {
+        let passing = |name: String, labels| Container { name, labels, ..container() };
+        let name = passing_name(&instance(), "probe", 7);
+        assert_eq!(name, "hearth.probe.00000000000000007");
+        let labels = passing_labels(&instance(), "probe");
+        assert!(is_passing(&passing(name.clone(), labels.clone()), &instance()));
+        assert!(!is_passing(&container(), &instance()));
+        assert!(!is_passing(&passing("hearth.probe.main".into(), labels.clone()), &instance()));
+        assert!(!is_passing(&passing(name.clone(), container().labels), &instance()));
+        let mut spoofed = labels;
+        spoofed.insert(WORKSPACE.into(), "alice/main".into());
+        assert!(!is_passing(&passing(name, spoofed), &instance()));
+        assert!("00".parse::<crate::model::WorkspaceName>().is_err());
+    }
+
+    #[test]
+    fn an_image_can_set_none_of_our_labels_on_our_containers() {
+        let all = [INSTANCE, WORKSPACE, ORG, BUILD, SPEC, HOME, PURPOSE];
+        for labels in [container().labels, passing_labels(&instance(), "own")] {
+            assert!(all.iter().all(|name| labels.contains_key(*name)), "{labels:?}");
+        }
     }
 }
