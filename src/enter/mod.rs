@@ -10,10 +10,14 @@
 //! hostile (X4). hearthd makes every pipe, sends the far ends in, and accepts no descriptor: nothing that a container
 //! does can block one of its threads.
 
+pub mod client;
 mod doors;
 mod entry;
+mod frames;
 mod line;
 mod peer;
+mod serve;
+mod terminal;
 
 use std::io;
 use std::path::PathBuf;
@@ -23,6 +27,9 @@ use crate::model::WorkspaceId;
 pub use crate::helper::protocol::{End, Run, Size};
 pub use doors::{Doors, Visitor};
 pub use entry::{Control, Entry, EntrySpec, Exit, Lost};
+pub use frames::{Open, PROTOCOL};
+pub use serve::{Opened, Served, serve};
+pub use terminal::terminal_size;
 
 /// Why nobody can enter.
 #[derive(Debug, thiserror::Error)]
