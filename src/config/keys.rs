@@ -69,7 +69,8 @@ const ANY: Kind = Kind::Text("");
 const NAME_PATTERN: &str = "^[a-z][a-z0-9-]{0,31}$";
 const NAME: Kind = Kind::Text(NAME_PATTERN);
 const ANY_NAME: &str = "^.+$";
-const VARIABLE: &str = "^(?!(HOME|USER|LOGNAME|SHELL)$|HEARTH)[A-Za-z_][A-Za-z0-9_]*$";
+/// Which names are reserved, editors are not told: their patterns cannot say "not".
+const VARIABLE: &str = "^[A-Za-z_][A-Za-z0-9_]*$";
 const PATH: Kind = Kind::Text("^/");
 const SPAN: Kind = Kind::Text("^([0-9]+[dhms])+$");
 const SPAN_OR_NEVER: Kind = Kind::Text("^(never|([0-9]+[dhms])+)$");

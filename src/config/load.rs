@@ -1,7 +1,7 @@
 //! Reads the files: the thin shell around [`read`](super::read).
 
-use std::collections::BTreeSet;
-use std::ffi::OsStr;
+use std::collections::{BTreeSet, VecDeque};
+use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt;
@@ -62,24 +62,41 @@ pub fn load_sources(main: &Path) -> Result<Sources, Problems> {
     if problems.is_empty() { Ok(Sources::from(texts)) } else { Err(Problems { problems, more: 0 }) }
 }
 
-/// Returns the directories in which something can happen that changes the configuration: those of the files, and of
-/// every link on the way to them.
+/// Returns the directories in which something can happen that changes the configuration: those of the files, and those of
+/// every link on the way to them, whose swap no watch of its target would see.
 pub fn watched(main: &Path) -> BTreeSet<PathBuf> {
     let conf_d = conf_d(main);
-    let mut directories = BTreeSet::new();
     let files = drop_ins(&conf_d).unwrap_or_default();
-    for path in [main.to_owned(), conf_d.clone()].into_iter().chain(files) {
-        let mut path = path;
-        for _ in 0..40 {
-            directories.insert(parent(&path).to_owned());
-            let Ok(target) = fs::read_link(&path) else { break };
-            path = parent(&path).join(target);
-        }
-        if path.is_dir() {
-            directories.insert(path);
-        }
+    let mut directories: BTreeSet<PathBuf> = [parent(main).to_owned()].into();
+    for path in [main, conf_d.as_path()].into_iter().chain(files.iter().map(PathBuf::as_path)) {
+        let end = follow(path, &mut directories);
+        directories.insert(if end.is_dir() { end } else { parent(&end).to_owned() });
     }
     directories
+}
+
+/// Walks a path link by link, noting the directory that each link stands in. Returns where it leads.
+fn follow(path: &Path, directories: &mut BTreeSet<PathBuf>) -> PathBuf {
+    const MOST_LINKS: usize = 40;
+    let mut left: VecDeque<OsString> = path.iter().map(OsStr::to_owned).collect();
+    let (mut at, mut links) = (PathBuf::new(), 0);
+    while let Some(name) = left.pop_front() {
+        if name == ".." && at.file_name().is_some() {
+            at.pop();
+            continue;
+        }
+        match fs::read_link(at.join(&name)) {
+            Ok(target) if links < MOST_LINKS => {
+                links += 1;
+                directories.insert(if at.as_os_str().is_empty() { PathBuf::from(".") } else { at.clone() });
+                for part in target.iter().rev() {
+                    left.push_front(part.to_owned());
+                }
+            }
+            Ok(_) | Err(_) => at.push(name),
+        }
+    }
+    at
 }
 
 fn parent(path: &Path) -> &Path {
@@ -93,19 +110,17 @@ fn conf_d(main: &Path) -> PathBuf {
 /// Returns the `*.toml` of a directory in name order. What editors leave behind (`.#x.toml`, `x.toml~`, `x.swp`) is not
 /// of that kind.
 fn drop_ins(directory: &Path) -> Result<Vec<PathBuf>, Box<Problem>> {
-    let unreadable = |error: &io::Error| {
-        let help = format!("make it readable for hearthd, or remove it: `ls -ld {}`", directory.display());
-        Box::new(Problem::of_file(
-            directory.to_string_lossy(),
-            format!("cannot read the directory: {error}"),
-            Some(help),
-        ))
-    };
+    let problem =
+        |message: String, help: String| Box::new(Problem::of_file(directory.to_string_lossy(), message, Some(help)));
+    let unreadable = |error: &io::Error| problem(format!("cannot read the directory: {error}"), readable(directory));
     let entries = match fs::read_dir(directory) {
         Ok(entries) => entries,
-        // A link that leads nowhere was there.
-        Err(error) if error.kind() == io::ErrorKind::NotFound && fs::symlink_metadata(directory).is_err() => {
-            return Ok(Vec::new());
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            return if is_link(directory) {
+                Err(problem(NOWHERE.to_owned(), readable(directory)))
+            } else {
+                Ok(Vec::new())
+            };
         }
         Err(error) => return Err(unreadable(&error)),
     };
@@ -118,26 +133,32 @@ fn drop_ins(directory: &Path) -> Result<Vec<PathBuf>, Box<Problem>> {
             paths.push(directory.join(name));
         }
         if paths.len() > MOST_FILES {
-            let (file, message) = (directory.to_string_lossy(), format!("more than {MOST_FILES} files"));
-            return Err(Box::new(Problem::of_file(file, message, Some("put several users into one file".to_owned()))));
+            let help = "put several users into one file".to_owned();
+            return Err(problem(format!("more than {MOST_FILES} files"), help));
         }
     }
     paths.sort();
     Ok(paths)
 }
 
+/// What was there and is not to be read is an error, and no empty file.
+const NOWHERE: &str = "this is a link that leads nowhere";
+
+fn is_link(path: &Path) -> bool {
+    fs::symlink_metadata(path).is_ok_and(|metadata| metadata.is_symlink())
+}
+
+fn readable(path: &Path) -> String {
+    format!("make it readable for hearthd, or remove it: `ls -ld {}`", path.display())
+}
+
 fn text(path: &Path) -> Result<String, Box<Problem>> {
     let problem =
         |message: String, help: String| Box::new(Problem::of_file(path.to_string_lossy(), message, Some(help)));
-    let shown = path.display();
-    let unreadable = |error: io::Error| {
-        // A link that leads nowhere was there.
-        if error.kind() == io::ErrorKind::NotFound && fs::symlink_metadata(path).is_err() {
-            let help = format!("write it; {DEFAULT_PATH}.example shows how");
-            return problem("there is no such file".to_owned(), help);
-        }
-        let help = format!("make it readable for hearthd, or remove it: `ls -l {shown}`");
-        problem(format!("cannot read the file: {error}"), help)
+    let unreadable = |error: io::Error| match error.kind() == io::ErrorKind::NotFound {
+        true if is_link(path) => problem(NOWHERE.to_owned(), readable(path)),
+        true => problem("there is no such file".to_owned(), "name another with `--config`, or write it".to_owned()),
+        false => problem(format!("cannot read the file: {error}"), readable(path)),
     };
     let metadata = fs::metadata(path).map_err(unreadable)?;
     if !metadata.is_file() {

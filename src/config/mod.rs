@@ -11,6 +11,7 @@
 //! Only [`load`] touches the machine; all else is a function of its arguments (names of zones are looked up in the
 //! machine's database). Whether and when a configuration comes into force is the daemon's.
 
+pub mod change;
 mod check;
 pub mod effective;
 mod file;
@@ -20,7 +21,9 @@ pub mod keys;
 mod load;
 pub mod member;
 pub mod problem;
+pub mod schema;
 pub mod settings;
+pub mod show;
 pub mod source;
 pub mod spec;
 pub mod ssh_key;

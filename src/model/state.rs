@@ -66,6 +66,33 @@ pub enum Outdated {
     Org,
 }
 
+impl Outdated {
+    /// Returns its name as it stands in JSON and on the terminal.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Outdated::Image => "image",
+            Outdated::Env => "env",
+            Outdated::Mounts => "mounts",
+            Outdated::Ports => "ports",
+            Outdated::Cpus => "cpus",
+            Outdated::Memory => "memory",
+            Outdated::Pids => "pids",
+            Outdated::Shm => "shm",
+            Outdated::Gpus => "gpus",
+            Outdated::Runtime => "runtime",
+            Outdated::User => "user",
+            Outdated::Network => "network",
+            Outdated::Org => "org",
+        }
+    }
+}
+
+impl fmt::Display for Outdated {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
 /// The state of a workspace.
 #[derive(Debug, Clone, PartialEq)]
 pub enum State {

@@ -1,6 +1,10 @@
 //! Whole configurations: good ones, and bad ones each named after its fault with its message beside it.
 
+mod effective;
+mod files;
 mod good;
+mod random;
+mod reload;
 
 use std::path::{Path, PathBuf};
 
