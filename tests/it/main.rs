@@ -7,5 +7,6 @@
 mod cli;
 mod engine;
 mod entering;
+mod hooks;
 mod support;
 mod support_itself;
