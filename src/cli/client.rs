@@ -55,7 +55,6 @@ pub(crate) struct Stream {
     _connection: JoinSet<()>,
 }
 
-#[expect(dead_code, reason = "`hearth ssh` enters with it")]
 /// A connection that has left HTTP, with what came behind the answer's head.
 #[derive(Debug)]
 pub(crate) struct Upgraded {
@@ -95,7 +94,6 @@ impl Client {
         Ok(Stream { body: response.into_body(), unreachable: self.lost(), _connection: connection })
     }
 
-    #[expect(dead_code, reason = "`hearth ssh` enters with it")]
     /// Asks to leave HTTP for `protocol` on this connection.
     pub(crate) async fn upgrade(&self, path: &str, protocol: &'static str, body: &impl Serialize) -> Result<Upgraded> {
         let mut request = self.request(Method::POST, path, Some(to_json(body)?))?;

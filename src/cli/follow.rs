@@ -15,7 +15,7 @@ use super::render::progress::Progress;
 use super::render::visible::Lines;
 use super::render::width;
 use crate::api::wire::BuildDetail;
-use crate::model::{BuildNumber, BuildResult, Stage, WorkspaceId};
+use crate::model::{BuildNumber, BuildResult, Moment, Stage, WorkspaceId};
 
 /// The exit code of a command that was left with Ctrl-C, as shells have it.
 pub(crate) const DETACHED: u8 = 130;
@@ -47,7 +47,6 @@ pub(crate) struct Watched<'a> {
 pub(crate) enum Until {
     /// The build's end.
     Ended,
-    #[expect(dead_code, reason = "`hearth ssh` enters then")]
     /// `inject` is done, so that people may enter (rule L2), or the build's end.
     Open,
     /// The hooks' end, where one of them was run again in a running workspace.
@@ -90,7 +89,23 @@ pub(crate) async fn tail_of_log(client: &Client, workspace: &WorkspaceId, build:
     };
     _ = timeout(REST_OF_LOG, reading).await;
     tail.extend(lines.finish());
-    tail.into_iter().collect()
+    tail.iter().map(|line| without_time(line).to_owned()).collect()
+}
+
+/// Returns a line of a log without the time that it begins with.
+fn without_time(line: &str) -> &str {
+    match line.split_once(' ') {
+        Some((time, rest)) if time.parse::<Moment>().is_ok() => rest,
+        _ => line,
+    }
+}
+
+/// Returns a line of a log, its time gone, without the stage that it begins with.
+fn without_stage(line: &str) -> &str {
+    match line.split_once(' ') {
+        Some((stage, rest)) if Stage::ALL.iter().any(|one| one.as_str() == stage) => rest.trim_start(),
+        _ => line,
+    }
 }
 
 /// Returns the path of a build's log.
@@ -106,7 +121,7 @@ struct Watch<'a> {
     progress: Progress,
     events: Option<Stream>,
     log: Option<Stream>,
-    log_opened: bool,
+    log_was_read: bool,
     lines: Lines,
     tail: String,
     /// Since when hearthd does not answer.
@@ -123,7 +138,7 @@ impl<'a> Watch<'a> {
             progress: Progress::new(out.live && !out.quiet, out.talk_colours, width()),
             events: None,
             log: None,
-            log_opened: false,
+            log_was_read: false,
             lines: Lines::default(),
             tail: String::new(),
             lost: None,
@@ -136,10 +151,11 @@ impl<'a> Watch<'a> {
     async fn listen(&mut self) {
         let Watched { workspace, build, verbose, .. } = self.watched;
         let out = self.context.out;
-        self.events = self.client.stream("/v1/events").await.ok();
-        // A log that was read before must not be shown twice.
-        let wanted = !out.quiet && (verbose || out.live);
-        if wanted && !std::mem::replace(&mut self.log_opened, true) {
+        if self.events.is_none() {
+            self.events = self.client.stream("/v1/events").await.ok();
+        }
+        // What was shown is not shown again; of a build that has just been asked for there may be no log yet.
+        if !out.quiet && (verbose || out.live) && !self.log_was_read && self.log.is_none() {
             self.log = self.client.stream(&log_path(workspace, build, true)).await.ok();
         }
     }
@@ -171,9 +187,7 @@ impl<'a> Watch<'a> {
         loop {
             tokio::select! {
                 _ = tick.tick() => {
-                    if self.events.is_none() {
-                        self.listen().await;
-                    }
+                    self.listen().await;
                     return;
                 }
                 event = next(&mut self.events) => match event {
@@ -218,6 +232,7 @@ impl<'a> Watch<'a> {
     }
 
     fn take(&mut self, bytes: &[u8]) {
+        self.log_was_read = true;
         let mut complete = vec![];
         _ = self.lines.push(bytes, |line| {
             complete.push(line);
@@ -228,10 +243,10 @@ impl<'a> Watch<'a> {
 
     fn show(&mut self, complete: Vec<String>) {
         let Some(last) = complete.last() else { return };
-        self.tail.clone_from(last);
+        self.tail = without_stage(without_time(last)).to_owned();
         if self.watched.verbose {
             self.clear();
-            complete.iter().for_each(|line| self.context.out.say(line));
+            complete.iter().for_each(|line| self.context.out.say(without_time(line)));
         }
     }
 
@@ -240,6 +255,7 @@ impl<'a> Watch<'a> {
         if !self.watched.verbose || build.build.result.is_none() {
             return;
         }
+        self.listen().await;
         let deadline = Instant::now() + REST_OF_LOG;
         while let Ok(Some(bytes)) = tokio::time::timeout_at(deadline, next_or_end(&mut self.log)).await {
             self.take(&bytes);
@@ -295,6 +311,21 @@ pub(crate) fn failure_of(workspace: &WorkspaceId, build: &BuildDetail, state: &s
             let hint =
                 format!("hearth logs {workspace} --build {number}; once it is mended: hearth rebuild {workspace}");
             Some(Error::new(Kind::Failed, message).hint(hint))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_of_a_log_is_shown_without_what_stands_beside_it_anyway() {
+        let line = "2026-07-01T12:00:00Z configure   apt-get install";
+        assert_eq!(without_time(line), "configure   apt-get install");
+        assert_eq!(without_stage(without_time(line)), "apt-get install");
+        for line in ["", "apt-get install", "configured it"] {
+            assert_eq!(without_stage(without_time(line)), line);
         }
     }
 }

@@ -253,12 +253,14 @@ fn verbose_shows_all_of_the_log_harmless() {
     building(&fake, "start", vec![build(17, None, &done[..1]), build(17, Some("ok"), &done)]);
     fake.says(&format!("GET {MAIN}"), 200, detail("alice/main", "running", None));
     fake.answers(&format!("GET {MAIN}/builds/17/log?follow=true"), || {
-        pieces(&["Get:1 debian\r\nev", "il\x07\n", "no line end"])
+        pieces(&["2026-07-01T12:00:00Z configure   Get:1\r\nev", "il\x07\n", "no line end"])
     });
     let started = ran(&fake, &["start", "main", "-v"]);
     started.ok();
-    assert!(started.stderr().contains("Get:1 debian\nevil\\x07\n"), "{started}");
-    assert!(started.stderr().contains("no line end\n"), "{started}");
+    let said = started.stderr();
+    for line in ["configure   Get:1", "evil\\x07", "no line end"] {
+        assert!(said.lines().any(|one| one == line), "{line:?} is not in {started}");
+    }
 }
 
 #[test]
@@ -294,6 +296,31 @@ fn l11_a_restart_of_hearthd_does_not_end_the_following() {
     let started = ran(&fake, &["start", "main"]);
     started.ok();
     assert!(started.stderr().contains("hearthd went away"), "{started}");
+}
+
+#[test]
+fn w2_ssh_builds_what_is_off_and_says_why_it_cannot_be_entered() {
+    let fake = Fake::start();
+    let enter = format!("POST {MAIN}/enter");
+    fake.refuses(&enter, 403, "forbidden", "no");
+    ran(&fake, &["ssh", "main", "--", "true"]).fails(4);
+
+    fake.refuses(&enter, 409, "conflict", "`alice/main` is off");
+    assert!(ran(&fake, &["ssh", "main", "--no-start"]).fails(6).contains("is off"));
+    assert!(fake.asked(&format!("POST {MAIN}/start")).is_empty());
+
+    let mut failed = build(17, Some("failed"), &[("pull", Some(2.0))]);
+    failed["failure"] = "no such image".into();
+    building(&fake, "start", vec![build(17, None, &[("pull", None)]), failed]);
+    let entered = ran(&fake, &["ssh", "main", "--", "true"]);
+    let error = entered.fails(1);
+    assert!(error.contains("  pull           2.0 s  failed\n") && error.contains("no such image"), "{error}");
+    assert_eq!(entered.stdout(), "", "stdout belongs to the command");
+    assert_eq!(fake.asked(&format!("POST {MAIN}/start"))[0].body, json!({ "reason": "connect" }));
+    let head = fake.asked(&enter)[0].head.clone();
+    for line in ["connection: upgrade", "upgrade: hearth-enter/1"] {
+        assert!(head.iter().any(|one| one == line), "{head:?}");
+    }
 }
 
 #[test]
@@ -387,4 +414,12 @@ fn c4_config_check_needs_no_daemon_and_tells_every_error() {
     }
     let json: Value = serde_json::from_str(&check(bad, &["--json"]).exits(2)).unwrap();
     assert!(json["problems"].as_array().is_some_and(|problems| problems.len() >= 2), "{json}");
+}
+
+#[test]
+fn c4_config_schema_is_a_json_schema() {
+    let fake = Fake::start();
+    let schema = ran(&fake, &["config", "schema"]).json();
+    assert!(schema["properties"]["orgs"].is_object(), "{schema}");
+    assert!(fake.asked("GET /v1/status").is_empty());
 }

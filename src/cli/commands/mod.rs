@@ -13,6 +13,7 @@ mod man;
 mod personalize;
 mod rebuild;
 mod show;
+mod ssh;
 mod start;
 mod status;
 mod stop;
@@ -32,6 +33,7 @@ pub(crate) enum Command {
     Rebuild(rebuild::Args),
     Cancel(cancel::Args),
     Logs(logs::Args),
+    Ssh(ssh::Args),
     Personalize(personalize::Args),
     #[command(subcommand)]
     Git(git::Command),
@@ -49,6 +51,7 @@ impl Command {
     /// Runs the command and returns its exit code.
     pub(crate) async fn run(self, context: &Context) -> Result<u8> {
         match self {
+            Command::Ssh(args) => return args.run(context).await,
             Command::Start(args) => return args.run(context).await,
             Command::Rebuild(args) => return args.run(context).await,
             Command::Personalize(args) => return args.run(context).await,

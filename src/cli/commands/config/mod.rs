@@ -1,6 +1,7 @@
 //! `hearth config`
 
 mod check;
+mod schema;
 
 use crate::api::wire::{Changes, EffectiveValue, ReloadRequest};
 use crate::cli::Context;
@@ -17,6 +18,7 @@ pub(crate) enum Command {
     Show(ShowArgs),
     Plan(PlanArgs),
     Reload(ReloadArgs),
+    Schema(schema::Args),
 }
 
 /// Print each value in force for a workspace, and where it comes from
@@ -45,6 +47,7 @@ impl Command {
             Command::Show(args) => args.run(context).await,
             Command::Plan(args) => args.run(context).await,
             Command::Reload(args) => args.run(context).await,
+            Command::Schema(args) => args.run(context),
         }?;
         Ok(0)
     }
