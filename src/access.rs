@@ -293,4 +293,6 @@ fn role_text(role: Role) -> &'static str {
 }
 
 #[cfg(test)]
+pub(crate) mod testing;
+#[cfg(test)]
 mod tests;

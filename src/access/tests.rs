@@ -2,8 +2,8 @@
 
 use proptest::prelude::*;
 
+use super::testing::{account, read, settings};
 use super::*;
-use crate::api::testing::{account, read, settings};
 
 const VERBS: [Verb; 12] = [
     Verb::See,

@@ -9,8 +9,10 @@ use super::change::{Done, change_daemon, reach};
 use super::error::{ApiError, ApiResult};
 use super::extract::{Body, Named};
 use super::gate::{Patience, answer};
+use super::shape;
 use super::wire::{Changes, EffectiveValue, ErrorBody, ErrorCode, ReloadRequest};
 use crate::access::{DaemonVerb, Verb, check_daemon};
+use crate::config::show::rows;
 
 /// Shows each effective value of a workspace with where it came from
 #[utoipa::path(get, path = "/v1/workspaces/{user}/{name}/config", tag = "configuration",
@@ -23,12 +25,11 @@ pub(super) async fn show(
     Named(id): Named,
 ) -> ApiResult<Json<Vec<EffectiveValue>>> {
     let reached = reach(&context, &caller, Verb::Config, &id)?;
-    let Some(workspace) = reached.settings.workspaces.get(&id) else {
+    let Some(wanted) = shape::in_force(&reached.settings, &id) else {
         return Err(ApiError::new(ErrorCode::Conflict, format!("`{id}` is not in the configuration"))
             .hint(format!("`hearth show {id}` has what is known of it")));
     };
-    let _ = workspace;
-    Ok(Json(Vec::new()))
+    Ok(Json(rows(&reached.settings, &wanted).into_iter().map(shape::effective_value).collect()))
 }
 
 /// Reads the files again; replies when they are in force and running workspaces have been brought in line

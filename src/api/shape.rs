@@ -7,6 +7,7 @@ use super::wire::{
 };
 use crate::config::effective::effective;
 use crate::config::settings::{AutoStart as StartAt, Limit};
+use crate::config::show::Row;
 use crate::config::{Effective, Members, Settings};
 use crate::handle::View;
 use crate::model::{BuildRecord, State, WorkspaceId};
@@ -87,6 +88,11 @@ pub(super) fn build_detail(record: &BuildRecord) -> BuildDetail {
         warnings: record.warnings.clone(),
         stages: stages(record),
     }
+}
+
+/// Returns a value with where it came from.
+pub(super) fn effective_value(row: Row) -> wire::EffectiveValue {
+    wire::EffectiveValue { key: row.key, value: row.value, origin: row.origin.to_string() }
 }
 
 /// Returns a line of the audit log.

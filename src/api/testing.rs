@@ -24,7 +24,8 @@ use tower::Service;
 use super::caller::Caller;
 use super::{Accounts, ApiContext, Entering, Entrance, GitKeys, HostAccount, Logs, Outside, bind_host, serve_host};
 use crate::access::Person;
-use crate::config::{self, Settings, Sources};
+pub(crate) use crate::access::testing::{account, settings};
+use crate::config::Settings;
 use crate::enter::Visitor;
 use crate::handle::{ConfigView, EngineView, Event, Handle, Inside, Rejected, Request, Snapshot, Started, View};
 use crate::model::{BuildNumber, BuildReason, Moment, OffReason, Requester, State, UserName, WorkspaceId};
@@ -32,47 +33,6 @@ use crate::store::{AuditEntry, AuditFilter, Store};
 
 pub(crate) fn at(second: i64) -> Moment {
     Moment::from_second(1_800_000_000 + second).unwrap()
-}
-
-/// Returns the settings that a file says.
-pub(crate) fn read(toml: &str) -> Settings {
-    let checked = config::read_accepted(&Sources::new("hearth.toml", toml), Some("UTC".into()));
-    checked.unwrap_or_else(|problems| panic!("{problems}")).settings
-}
-
-/// acme: alice (account `alice.example`) and dana, who manages it; globex: bob. ops administers, audrey audits.
-pub(crate) fn settings() -> Settings {
-    read(
-        r#"
-        [server]
-        admins = ["ops", "@wheel"]
-        auditors = ["audrey"]
-
-        [orgs.acme]
-        image = "debian:12"
-        managers = ["dana", "@leads"]
-        auto_off = "2h"
-        default_workspace = "main"
-        resources = { cpus = 2.0 }
-
-        [orgs.globex]
-        image = "debian:12"
-        default_workspace = "main"
-
-        [users.alice]
-        account = "alice.example"
-        orgs = ["acme"]
-        auto_start = "08:30"
-        workspaces.main = { ports = ["127.0.0.1:8080:80"] }
-        workspaces.side = {}
-
-        [users.dana]
-        orgs = ["acme"]
-
-        [users.bob]
-        orgs = ["globex"]
-        "#,
-    )
 }
 
 /// The token of a workspace's container in these tests.
@@ -359,9 +319,4 @@ pub(crate) async fn ask_on(stream: UnixStream, method: &str, uri: &str, body: &s
     tasks.spawn(connection);
     let response = sender.send_request(request).await.unwrap();
     Answer::read(response).await
-}
-
-/// A host account in no group.
-pub(crate) fn account(name: &str) -> Person {
-    Person::Account { uid: 1234, account: name.into(), groups: vec![] }
 }

@@ -4,6 +4,7 @@
 //! made, also when it fails; see `support`. `tests/run` prepares a machine for it.
 #![allow(clippy::unwrap_used, clippy::print_stderr, reason = "a test that cannot go on ends, and says why")]
 
+mod architecture;
 mod cli;
 mod engine;
 mod entering;

@@ -235,6 +235,15 @@ async fn a_git_key_is_shown_to_its_user() {
 }
 
 #[tokio::test]
+async fn config_show_has_each_value_with_its_origin() {
+    let world = World::new();
+    let rows = world.ask_as(&account("alice.example"), "GET", "/v1/workspaces/alice/main/config", "").await.json();
+    let row = |key: &str| rows.as_array().unwrap().iter().find(|row| row["key"] == key).unwrap().clone();
+    assert_eq!(row("auto_off"), json!({"key": "auto_off", "value": "2h", "origin": "hearth.toml:9:20"}));
+    assert_eq!(row("pids"), json!({"key": "pids", "value": "4096", "origin": "default"}));
+}
+
+#[tokio::test]
 async fn config_show_is_not_for_managers_nor_for_what_no_file_declares() {
     let world = World::new();
     let ask = async |who: &str, id: &str| {
