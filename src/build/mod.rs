@@ -1,19 +1,59 @@
-//! A build: the stages that make a running workspace, one file each; their order comes from `run`.
+//! A build: the stages that make a running workspace, one file each; their order comes from [`run`].
 //!
 //! Stages use the engine and the model; what happens next is decided by who called them.
 
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use tokio_util::task::TaskTracker;
+
+mod create;
+mod environment;
 pub mod hooks;
 mod image;
 pub mod keys;
 mod lines;
 pub mod log;
+mod network;
+mod own;
+mod prepare;
+mod pull;
+mod request;
+mod run;
+mod stop;
+mod tend;
 mod user;
+mod volume;
 mod warnings;
 
-use crate::model::Warning;
+use crate::docker::Engine;
+use crate::enter::Doors;
+use crate::model::{InstanceName, Warning};
+use crate::store::Store;
 
 pub use image::{ImageError, Images, Refusal, ResolvedImage};
+pub use pull::Pulls;
+pub use run::{Job, Progress, Tell, inside, run};
+pub use stop::stop;
+pub use tend::{personalize_again, recover, update_limits};
 pub use user::{ImageUser, UserRefusal};
+
+/// What builds work with; one for all of them.
+pub struct Tools {
+    pub engine: Arc<dyn Engine>,
+    pub store: Store,
+    pub doors: Doors,
+    pub logs: log::Logs,
+    pub images: Images,
+    pub pulls: Pulls,
+    /// Held while a network is made.
+    pub networks: tokio::sync::Mutex<()>,
+    pub instance: InstanceName,
+    pub data_dir: PathBuf,
+    /// The static `hearth` on the host that every container runs.
+    pub hearth: PathBuf,
+    pub tasks: TaskTracker,
+}
 
 /// How a build ended.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,7 +1,7 @@
 //! Everything wired together: parse, then bind and open, then spawn. [`App::build`] can fail; [`App::run`] only ends.
 
 use std::collections::BTreeMap;
-use std::fs::DirBuilder;
+use std::fs::{DirBuilder, Permissions};
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -14,24 +14,186 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
+use super::clock::{Clock, SystemClock};
 use super::execute::Executor;
+use super::outside;
 use super::reconcile::{Inlets, Outlets, Reconciler};
+use super::systemd::Service;
 use super::world::{Tracked, World};
-use crate::config::Settings;
+use crate::api::{self, ApiContext};
+use crate::build::log::Logs;
+use crate::build::{Images, Pulls, Tools};
+use crate::config::{Loaded, Sources};
+use crate::docker::{BollardEngine, Engine};
+use crate::enter::{Doors, Visitor};
 use crate::handle::{ConfigView, EngineView, Handle, Snapshot};
-use crate::model::BuildRecord;
 use crate::store::Store;
-use crate::{api, build, config, docker, enter};
 
 /// How long an ending waits for what is under way.
 const DRAIN: Duration = Duration::from_secs(10);
+/// Where the static `hearth` lies that is mounted into containers, if not beside hearthd.
+const HEARTH: &str = "/usr/bin/hearth";
 
 /// hearthd, ready to run: everything that can fail has been opened.
 pub struct App {
     reconciler: Reconciler,
     inlets: Inlets,
     listener: UnixListener,
-    context: api::Context,
+    visitors: mpsc::Receiver<Visitor>,
+    context: ApiContext,
+    service: Service,
     stop: CancellationToken,
     tasks: TaskTracker,
+    store: Store,
+}
+
+impl App {
+    /// Opens everything for an accepted configuration. `reloads` tells of each SIGHUP, `stop` ends hearthd.
+    ///
+    /// # Errors
+    /// When a directory, the database or a socket cannot be opened. Docker need not be there.
+    pub async fn build(
+        config_path: PathBuf,
+        loaded: Loaded,
+        reloads: mpsc::Receiver<()>,
+        stop: CancellationToken,
+    ) -> anyhow::Result<Self> {
+        let settings = Arc::new(loaded.settings);
+        let server = settings.server.clone();
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let now = clock.now();
+        directory(&server.data_dir, 0o700)?;
+        directory(&server.run_dir, 0o755)?;
+        let store = Store::open(&server.data_dir.join("state.db"))?;
+        store
+            .set_accepted_config(texts(&loaded.sources), now.wall)
+            .await
+            .context("cannot keep the accepted configuration")?;
+        let (tasks, engine) = (TaskTracker::new(), BollardEngine::connect(&server.docker));
+        let events = engine.watch(server.instance.as_str());
+        let (visitors_in, visitors) = mpsc::channel(64);
+        let doors = Doors::new(&server.run_dir, tasks.clone(), stop.clone(), visitors_in);
+        let (engine, ticks): (Arc<dyn Engine>, _) = (Arc::new(engine), clock.clone());
+        let tools = Arc::new(Tools {
+            engine: engine.clone(),
+            store: store.clone(),
+            doors,
+            logs: Logs::new(&server.data_dir, Arc::new(move || ticks.now().wall)),
+            images: Images::new(engine, server.instance.clone(), tasks.clone()),
+            pulls: Pulls::default(),
+            networks: tokio::sync::Mutex::default(),
+            instance: server.instance.clone(),
+            data_dir: server.data_dir.clone(),
+            hearth: hearth_binary()?,
+            tasks: tasks.clone(),
+        });
+        let world = remember(&store).await?;
+        let listener = api::bind_host(&server.run_dir.join("hearth.sock"))?;
+
+        let config = ConfigView { path: config_path, in_force_since: now.wall, from_copy: false, rejected: None };
+        let snapshot = Snapshot {
+            workspaces: BTreeMap::new(),
+            engine: EngineView::Unknown,
+            config: config.clone(),
+            started_at: now.wall,
+        };
+        let (requests_in, requests) = mpsc::channel(64);
+        let (reports_in, reports) = mpsc::channel(256);
+        let (snapshot, snapshots) = watch::channel(Arc::new(snapshot));
+        let (settings_out, settings_in) = watch::channel(settings.clone());
+        let (events_out, _) = broadcast::channel(256);
+        let handle = Handle::new(requests_in, snapshots, settings_in, events_out.clone());
+        let context = ApiContext::new(handle, outside::behind(&tools, &clock), tasks.clone(), stop.clone());
+        let service = Service::from_environment();
+        let executor = Executor {
+            tools,
+            clock,
+            service: service.clone(),
+            reports: reports_in,
+            tasks: tasks.clone(),
+            stopping: stop.clone(),
+        };
+        let outlets = Outlets { snapshot, settings: settings_out, events: events_out };
+        let reconciler = Reconciler::new(executor, world, settings, config, outlets);
+        let inlets = Inlets { requests, reports, engine: events, reloads };
+        Ok(Self { reconciler, inlets, listener, visitors, context, service, stop, tasks, store })
+    }
+
+    /// Runs until it is told to stop, then waits a bounded time for what is under way.
+    pub async fn run(self) {
+        let Self { reconciler, inlets, listener, mut visitors, context, service, stop, tasks, store } = self;
+        tasks.spawn(api::serve_host(listener, context.clone()));
+        let guests = (context, tasks.clone());
+        tasks.spawn(async move {
+            while let Some(visitor) = visitors.recv().await {
+                guests.1.spawn(api::serve_workspace_connection(visitor, guests.0.clone()));
+            }
+        });
+        let (mut ready, status) = (false, service.clone());
+        let turned = move |looked| {
+            if looked && !ready {
+                status.ready();
+                ready = true;
+            }
+            status.watchdog();
+        };
+        reconciler.run(inlets, stop.clone(), turned).await;
+        service.stopping();
+        stop.cancel();
+        tasks.close();
+        if tokio::time::timeout(DRAIN, tasks.wait()).await.is_err() {
+            warn!("{} tasks did not end within {DRAIN:?}; the next start takes up what they leave", tasks.len());
+        }
+        store.close().await;
+        info!("hearthd has stopped; workspaces run on");
+    }
+}
+
+/// Makes the directory if need be, with that mode.
+fn directory(path: &Path, mode: u32) -> anyhow::Result<()> {
+    if path.is_dir() {
+        return Ok(());
+    }
+    DirBuilder::new()
+        .recursive(true)
+        .mode(mode)
+        .create(path)
+        .and_then(|()| std::fs::set_permissions(path, Permissions::from_mode(mode)))
+        .with_context(|| format!("cannot make {}", path.display()))
+}
+
+/// Finds the static `hearth` that containers run as their first process: the one that lies beside hearthd.
+fn hearth_binary() -> anyhow::Result<PathBuf> {
+    let own = std::env::current_exe().context("cannot tell where hearthd lies")?;
+    let beside = own.with_file_name("hearth");
+    let found = [beside.clone(), PathBuf::from(HEARTH)].into_iter().find(|path| path.is_file());
+    let Some(found) = found else { bail!("there is no {}: it belongs beside hearthd", beside.display()) };
+    found.canonicalize().with_context(|| format!("cannot read {}", found.display()))
+}
+
+/// Takes up what the database says: builds that were cut off wait again.
+async fn remember(store: &Store) -> anyhow::Result<World> {
+    let mut last = store.last_builds().await?;
+    let mut unfinished: BTreeMap<_, Vec<_>> = BTreeMap::new();
+    for (id, build) in store.unfinished_builds().await? {
+        unfinished.entry(id).or_default().push(build);
+    }
+    let mut world = World::default();
+    for record in store.workspaces().await? {
+        let id = record.id.clone();
+        let again = unfinished.remove(&id).unwrap_or_default().into_iter().max_by_key(|build| build.number);
+        let again =
+            again.map(|build| crate::model::BuildRecord { started_at: None, stage: None, stages: Vec::new(), ..build });
+        if let Some(build) = &again {
+            info!(workspace = %id, build = build.number.0, "build {} was cut off: it is taken up again", build.number);
+        }
+        let build = last.remove(&id).filter(|build| build.result.is_some());
+        world.workspaces.insert(id, Tracked::new(record, build, again));
+    }
+    Ok(world)
+}
+
+/// The texts of an accepted configuration, by their files' names.
+pub(super) fn texts(sources: &Sources) -> Vec<(String, String)> {
+    sources.files().iter().map(|file| (file.path.to_string(), file.text.to_string())).collect()
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -12,10 +13,9 @@ use super::clock::Clock;
 use super::systemd::Service;
 use crate::build::{self, Outcome};
 use crate::config::Settings;
-use crate::docker::{Container, EngineError, EngineVersion};
-use crate::handle::Inside;
-use crate::model::{BuildNumber, BuildRecord, Now, Stage, Warning, WorkspaceId};
-use crate::store::{ContainerRecord, HomeRecord, Store, WorkspaceRecord};
+use crate::docker::{Container, EngineError, EngineVersion, labels};
+use crate::model::{BuildNumber, BuildRecord, Now, Warning, WorkspaceId};
+use crate::store::{ContainerRecord, Store, WorkspaceRecord};
 
 /// What a task tells the loop.
 #[derive(Debug)]
@@ -36,11 +36,18 @@ pub(super) struct Look {
 /// How an operation ended.
 #[derive(Debug)]
 pub(super) enum Done {
-    Built { outcome: Outcome },
+    Built {
+        outcome: Outcome,
+    },
     Stopped(Result<(), String>),
     Recovered(Result<(), String>),
-    Personalized { warnings: Vec<Warning> },
-    Tended,
+    Personalized {
+        warnings: Vec<Warning>,
+    },
+    /// With what the container is made of from here on, where it was changed.
+    Tended {
+        container: Option<ContainerRecord>,
+    },
 }
 
 /// Starts operations.
@@ -64,6 +71,12 @@ impl Executor {
         &self.tools.store
     }
 
+    /// Returns whether a container is the workspace's own.
+    pub(super) fn is_ours(&self, container: &Container, record: &WorkspaceRecord) -> bool {
+        let recorded = record.container.as_ref().map(|container| container.id.as_str());
+        labels::is_our_container(container, &self.tools.instance, &record.id, recorded)
+    }
+
     pub(super) fn service(&self) -> &Service {
         &self.service
     }
@@ -72,6 +85,13 @@ impl Executor {
     pub(super) async fn save_build(&self, id: &WorkspaceId, build: &BuildRecord) {
         if let Err(error) = self.tools.store.update_build(id, build).await {
             error!(workspace = %id, build = build.number.0, "cannot record build {}: {error}", build.number);
+        }
+    }
+
+    /// Opens a workspace's socket to its container.
+    pub(super) fn listen(&self, (number, id): (u64, WorkspaceId)) {
+        if let Err(error) = self.tools.doors.listen(number, &id) {
+            error!(workspace = %id, "nobody can enter `{id}`: {:#}", anyhow::Error::from(error));
         }
     }
 
@@ -98,10 +118,7 @@ impl Executor {
         let (executor, id) = (self.clone(), record.id.clone());
         let span = info_span!("build", workspace = %id, build = number.0);
         let run = async move {
-            let (reports, workspace) = (executor.reports.clone(), id.clone());
-            let progress = async move |progress| {
-                let _ = reports.send(Report::Build { workspace: workspace.clone(), progress }).await;
-            };
+            let progress = executor.teller(&id);
             let job = build::Job { record, number, settings, cancel, stopping: executor.stopping.clone() };
             let outcome = build::run(&executor.tools, job, progress).await;
             executor.done(id, Done::Built { outcome }).await;
@@ -118,5 +135,67 @@ impl Executor {
             executor.done(record.id, Done::Stopped(result)).await;
         };
         self.tasks.spawn(run.instrument(span));
+    }
+
+    /// Starts the container that ended, with fresh secrets (rule L9).
+    pub(super) fn recover(&self, record: WorkspaceRecord, settings: Arc<Settings>, cancel: CancellationToken) {
+        let executor = self.clone();
+        let span = info_span!("recover", workspace = %record.id);
+        let run = async move {
+            let id = record.id.clone();
+            let tell = executor.teller(&id);
+            let result = tokio::select! {
+                () = cancel.cancelled() => Err("somebody stopped it".to_owned()),
+                result = build::recover(&executor.tools, record, &settings, tell) => result,
+            };
+            executor.done(id, Done::Recovered(result)).await;
+        };
+        self.tasks.spawn(run.instrument(span));
+    }
+
+    /// Runs `~/personalize` again.
+    pub(super) fn personalize(
+        &self,
+        record: WorkspaceRecord,
+        number: BuildNumber,
+        settings: Arc<Settings>,
+        cancel: CancellationToken,
+    ) {
+        let executor = self.clone();
+        let span = info_span!("personalize", workspace = %record.id);
+        let run = async move {
+            let id = record.id.clone();
+            let warnings = tokio::select! {
+                () = cancel.cancelled() => Vec::new(),
+                warnings = build::personalize_again(&executor.tools, record, number, &settings) => warnings,
+            };
+            executor.done(id, Done::Personalized { warnings }).await;
+        };
+        self.tasks.spawn(run.instrument(span));
+    }
+
+    /// Brings cpus, memory and pids of a running container in line (rule C6).
+    pub(super) fn update_limits(&self, record: WorkspaceRecord, settings: Arc<Settings>) {
+        let executor = self.clone();
+        let span = info_span!("update", workspace = %record.id);
+        let run = async move {
+            let id = record.id.clone();
+            let container = build::update_limits(&executor.tools, record, &settings).await;
+            executor.done(id, Done::Tended { container }).await;
+        };
+        self.tasks.spawn(run.instrument(span));
+    }
+
+    fn teller(&self, id: &WorkspaceId) -> build::Tell {
+        let (reports, workspace) = (self.reports.clone(), id.clone());
+        Box::new(move |progress| {
+            let (reports, workspace) = (reports.clone(), workspace.clone());
+            // Without a loop there is nobody left to tell.
+            async move { drop(reports.send(Report::Build { workspace, progress }).await) }.boxed()
+        })
+    }
+
+    async fn done(&self, workspace: WorkspaceId, done: Done) {
+        let _ = self.reports.send(Report::Done { workspace, done }).await;
     }
 }

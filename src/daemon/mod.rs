@@ -1,5 +1,16 @@
 //! The daemon: joins the other parts, holds as little logic as it can.
 
 pub mod accounts;
+mod app;
 pub mod clock;
+mod execute;
+mod outside;
+mod reconcile;
+mod reload;
+mod requests;
+mod start;
 pub mod systemd;
+mod world;
+
+pub use app::App;
+pub use start::main;

@@ -26,7 +26,7 @@ use crate::decide::{self, Action, Doing, Observed};
 use crate::docker::{EngineError, EngineEvent};
 use crate::handle::{ConfigView, EngineView, Event, Request, RequestError, Snapshot};
 use crate::model::{
-    BuildNumber, BuildReason, BuildRecord, BuildResult, Moment, Now, OffReason, Requester, StopReason,
+    BuildNumber, BuildReason, BuildRecord, BuildResult, Moment, Now, OffReason, Power, Requester, StopReason,
     WorkspaceId,
 };
 use crate::pipeline::{self, Waiting};
@@ -146,7 +146,9 @@ impl Reconciler {
                 match decision.action {
                     Action::Nothing => {}
                     Action::RunQueued => waiting.extend(waiting_of(id, tracked)),
-                    action => actions.push((id.clone(), action, decision.because)),
+                    action @ (Action::Queue(_) | Action::Stop(_) | Action::Recover | Action::GiveUp) => {
+                        actions.push((id.clone(), action, decision.because));
+                    }
                 }
             }
             for (id, action, because) in actions {
@@ -209,9 +211,8 @@ impl Reconciler {
         let number = build.number;
         tracked.build = Some(build);
         let (record, executor) = (tracked.record.clone(), &self.executor);
-        let replaces = tracked.observed != Observed::None;
         let doing = Doing::Building { stage: crate::model::Stage::Pull, since: now.wall };
-        tracked.begin(doing, |cancel| executor.build(record, number, settings, replaces, cancel));
+        tracked.begin(doing, |cancel| executor.build(record, number, settings, cancel));
     }
 
     /// Starts a look at the engine, if one is wanted and none runs.
@@ -320,7 +321,12 @@ impl Reconciler {
                     self.executor.save_build(id, build).await;
                 }
             }
-            Done::Tended => {}
+            Done::Tended { container } => {
+                if container.is_some() {
+                    tracked.record.container = container;
+                }
+                tracked.compare(&self.settings);
+            }
         }
     }
 
@@ -345,6 +351,9 @@ impl Reconciler {
                 continue;
             }
             tracked.see(&look.containers, |container, record| self.executor.is_ours(container, record), now);
+            if let Some(door) = tracked.adopt() {
+                self.executor.listen(door);
+            }
         }
     }
 
@@ -373,9 +382,8 @@ impl Reconciler {
     }
 
     fn answer_waiters(&mut self) {
-        let tending = |world: &World, id| world.workspaces.get(id).is_some_and(Tracked::is_tended);
         for waiter in std::mem::take(&mut self.reload_waiters) {
-            if waiter.workspaces.iter().any(|id| tending(&self.world, id)) {
+            if waiter.workspaces.iter().any(|id| self.world.is_tended(id)) {
                 self.reload_waiters.push(waiter);
             } else {
                 let _ = waiter.reply.send(Ok(waiter.reloaded));
@@ -405,11 +413,9 @@ impl Reconciler {
         let now = self.executor.now().wall;
         let declared = self.settings.workspaces.get(id).ok_or_else(|| RequestError::NotDeclared(id.clone()))?;
         let image = declared.image.value.clone();
-        let tracked =
-            self.world.workspaces.get_mut(id).ok_or_else(|| RequestError::NoSuchWorkspace(id.clone()))?;
+        let tracked = self.world.workspaces.get_mut(id).ok_or_else(|| RequestError::NoSuchWorkspace(id.clone()))?;
         let store = self.executor.store();
-        let number =
-            store.begin_build(id, reason, &requester, &image, now).await.map_err(|error| failed(&error))?;
+        let number = store.begin_build(id, reason, &requester, &image, now).await.map_err(|error| failed(&error))?;
         tracked.queued = Some(BuildRecord {
             number,
             reason,

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use tracing::{error, info, warn};
 
 use super::reconcile::{Reconciler, failed};
-use crate::config::{self, Settings};
+use crate::config::{self, Members, Settings};
 use crate::decide::{Doing, Observed};
 use crate::handle::{Event, Rejected, Reloaded, Reply, RequestError};
 use crate::model::{BuildReason, OffReason, Power, Requester, WorkspaceId};
@@ -49,7 +49,7 @@ impl Reconciler {
     }
 
     fn changes(&self, new: &Settings) -> Vec<String> {
-        config::change::changes(&self.settings, new).iter().map(ToString::to_string).collect()
+        config::change::plan(&self.settings, new, &Members::default()).lines()
     }
 
     /// Reads the files and takes them into force; returns the running workspaces that are being changed.
@@ -71,8 +71,7 @@ impl Reconciler {
         if !yes {
             self.guard(&loaded.settings)?;
         }
-        let mut changes = self.changes(&loaded.settings);
-        changes.extend(needs_restart(&self.settings, &loaded.settings));
+        let changes = self.changes(&loaded.settings);
         for change in &changes {
             info!(requester = %requester, "configuration: {change}");
         }
@@ -80,7 +79,7 @@ impl Reconciler {
         self.config.from_copy = false;
         self.config.in_force_since = now;
         self.settings = Arc::new(Settings { server: fixed_paths(&self.settings, &loaded.settings), ..loaded.settings });
-        if let Err(error) = self.executor.store().set_accepted_config(loaded.texts, now).await {
+        if let Err(error) = self.executor.store().set_accepted_config(super::app::texts(&loaded.sources), now).await {
             warn!("cannot keep a copy of the accepted configuration: {error}");
         }
         self.outlets.settings.send_replace(self.settings.clone());
@@ -197,17 +196,4 @@ async fn load(path: PathBuf) -> Result<config::Loaded, RequestError> {
 fn fixed_paths(old: &Settings, new: &Settings) -> config::settings::Server {
     let config::settings::Server { docker, data_dir, run_dir, instance, .. } = old.server.clone();
     config::settings::Server { docker, data_dir, run_dir, instance, ..new.server.clone() }
-}
-
-fn needs_restart(old: &Settings, new: &Settings) -> Vec<String> {
-    let (old, new) = (&old.server, &new.server);
-    [
-        ("docker", old.docker != new.docker),
-        ("data_dir", old.data_dir != new.data_dir),
-        ("run_dir", old.run_dir != new.run_dir),
-        ("instance", old.instance != new.instance),
-    ]
-    .into_iter()
-    .filter_map(|(key, differs)| differs.then(|| format!("[server] {key}: takes effect when hearthd is restarted")))
-    .collect()
 }

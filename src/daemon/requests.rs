@@ -81,7 +81,8 @@ impl Reconciler {
     pub(super) async fn turn_off(&mut self, id: &WorkspaceId, why: OffReason) {
         self.drop_queued(id).await;
         let Ok(tracked) = self.tracked(id) else { return };
-        if let Some(Operation { doing: Doing::Building { .. } | Doing::Recovering { .. }, cancel }) = &tracked.operation {
+        if let Some(Operation { doing: Doing::Building { .. } | Doing::Recovering { .. }, cancel }) = &tracked.operation
+        {
             cancel.cancel();
         }
         if !matches!(tracked.record.power, Power::Off { .. }) || why == OffReason::Removed {
@@ -128,14 +129,14 @@ impl Reconciler {
         self.engine_here()?;
         let settings = self.settings.clone();
         let tracked = self.world.workspaces.get_mut(id).ok_or_else(|| gone(id))?;
-        let (Some(inside), Some(build)) = (&tracked.inside, &tracked.build) else { return Err(not_running(id)) };
+        let (Some(_), Some(build)) = (&tracked.inside, &tracked.build) else { return Err(not_running(id)) };
         if tracked.operation.is_some() || !matches!(tracked.observed, Observed::Running { .. }) {
             return Err(not_running(id));
         }
         tracing::info!(workspace = %id, requester = %requester, "`{id}` is personalized again");
-        let (record, number, inside) = (tracked.record.clone(), build.number, inside.clone());
+        let (record, number) = (tracked.record.clone(), build.number);
         let executor = &self.executor;
-        tracked.begin(Doing::Tending, |cancel| executor.personalize(record, number, inside, settings, cancel));
+        tracked.begin(Doing::Tending, |cancel| executor.personalize(record, number, settings, cancel));
         Ok(number)
     }
 

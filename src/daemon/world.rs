@@ -6,8 +6,10 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-use crate::build::Outcome;
-use crate::config::{self, Members, Settings, SpecSummary, effective};
+use crate::build::{Outcome, inside};
+use crate::config::effective::effective;
+use crate::config::spec::{is_live, outdated};
+use crate::config::{Members, Settings, SpecSummary};
 use crate::decide::{self, Doing, Facts, Observed};
 use crate::docker::{Container, Status};
 use crate::handle::{Inside, Reply, View};
@@ -84,20 +86,16 @@ impl Tracked {
     /// Compares the container with the configuration; returns whether something differs that can be changed live.
     pub(super) fn compare(&mut self, settings: &Settings) -> bool {
         self.outdated.clear();
-        let (Some(container), Some(workspace)) = (&self.record.container, settings.workspaces.get(&self.record.id)) else {
+        let (Some(container), Some(workspace)) = (&self.record.container, settings.workspaces.get(&self.record.id))
+        else {
             return false;
         };
         let wanted = SpecSummary::of(&effective(settings, workspace, &Members::default()), settings.org_of(workspace));
         match serde_json::from_str::<SpecSummary>(&container.spec) {
-            Ok(running) => self.outdated = config::outdated(&running, &wanted),
+            Ok(running) => self.outdated = outdated(&running, &wanted),
             Err(error) => tracing::warn!(workspace = %self.record.id, "cannot read what it was made of: {error}"),
         }
-        self.outdated.iter().any(|what| config::is_live(*what))
-    }
-
-    /// Returns whether something is done to it that leaves its state as it is.
-    pub(super) fn is_tended(&self) -> bool {
-        matches!(self.operation, Some(Operation { doing: Doing::Tending, .. }))
+        self.outdated.iter().any(|what| is_live(*what))
     }
 
     /// Takes in the end of a build; returns the record to save.
@@ -143,7 +141,12 @@ impl Tracked {
     }
 
     /// Takes in what the engine shows. Whoever has our name and is not ours is none of our containers.
-    pub(super) fn see(&mut self, containers: &[Container], ours: impl Fn(&Container, &WorkspaceRecord) -> bool, now: Now) {
+    pub(super) fn see(
+        &mut self,
+        containers: &[Container],
+        ours: impl Fn(&Container, &WorkspaceRecord) -> bool,
+        now: Now,
+    ) {
         let container = containers.iter().find(|container| ours(container, &self.record));
         let since = match self.observed {
             Observed::Running { since } | Observed::Paused { since } => since,
@@ -164,6 +167,18 @@ impl Tracked {
             self.inside = None;
         }
         self.observed = observed;
+    }
+
+    /// Lets people in again after a restart of hearthd: returns the door to open for a container that runs with its
+    /// secrets injected.
+    pub(super) fn adopt(&mut self) -> Option<(u64, WorkspaceId)> {
+        let container = self.record.container.as_ref().filter(|container| !container.token_hash.is_empty())?;
+        let running = matches!(self.observed, Observed::Running { .. } | Observed::Paused { .. });
+        if !running || self.inside.is_some() {
+            return None;
+        }
+        self.inside = Some(inside(container));
+        Some((self.record.number, self.record.id.clone()))
     }
 
     /// Returns what [`decide`](decide::decide) needs.
@@ -224,10 +239,19 @@ impl World {
             .collect()
     }
 
+    /// Returns whether something is done to a workspace that leaves its state as it is.
+    pub(super) fn is_tended(&self, id: &WorkspaceId) -> bool {
+        let doing = self.workspaces.get(id).and_then(|tracked| tracked.operation.as_ref());
+        doing.is_some_and(|operation| operation.doing == Doing::Tending)
+    }
+
     /// Returns how many builds run.
     pub(super) fn builds_running(&self) -> usize {
         let building = |tracked: &&Tracked| {
-            matches!(tracked.operation, Some(Operation { doing: Doing::Building { .. } | Doing::Recovering { .. }, .. }))
+            matches!(
+                tracked.operation,
+                Some(Operation { doing: Doing::Building { .. } | Doing::Recovering { .. }, .. })
+            )
         };
         self.workspaces.values().filter(building).count()
     }

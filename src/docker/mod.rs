@@ -319,6 +319,8 @@ pub trait Engine: Send + Sync + 'static {
     /// Removes it by force with its anonymous volumes, never a named one. No error if it is gone.
     async fn remove(&self, id: &ContainerId) -> Result<(), EngineError>;
     async fn update(&self, id: &ContainerId, limits: &Limits) -> Result<(), EngineError>;
+    /// Returns the bytes of memory that a running container uses, caches that can be given back not counted.
+    async fn memory_in_use(&self, id: &ContainerId) -> Result<u64, EngineError>;
     /// Reads a regular file of a container that never ran, at most `limit` bytes; `None` where there is none.
     /// Symbolic links are followed within the container's root.
     async fn read_file(&self, id: &ContainerId, path: &str, limit: usize) -> Result<Option<Vec<u8>>, EngineError>;

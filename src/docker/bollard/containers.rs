@@ -11,8 +11,10 @@ use bollard::models::{
 };
 use bollard::query_parameters::{
     CreateContainerOptionsBuilder, InspectContainerOptions, ListContainersOptionsBuilder,
-    RemoveContainerOptionsBuilder, StopContainerOptionsBuilder,
+    RemoveContainerOptionsBuilder, StatsOptionsBuilder, StopContainerOptionsBuilder,
 };
+
+use futures_util::StreamExt;
 
 use super::{BollardEngine, CHANGE, CREATE, LOOK, Reply, found};
 use crate::docker::{
@@ -110,6 +112,18 @@ pub(super) async fn update(engine: &BollardEngine, id: &ContainerId, limits: &Li
         ..ContainerUpdateBody::default()
     };
     engine.call("update", CHANGE, |docker| async move { docker.update_container(&id.0, body).await }).await
+}
+
+pub(super) async fn memory_in_use(engine: &BollardEngine, id: &ContainerId) -> Reply<u64> {
+    let options = StatsOptionsBuilder::default().stream(false).one_shot(true).build();
+    let stats = engine
+        .call("stats", LOOK, |docker| async move { docker.stats(&id.0, Some(options)).next().await.transpose() })
+        .await?;
+    let memory = stats.and_then(|stats| stats.memory_stats).unwrap_or_default();
+    let caches = memory.stats.unwrap_or_default();
+    // As `docker stats` has it: cgroup v1 and v2 name differently what can be given back.
+    let idle = ["total_inactive_file", "inactive_file"].iter().find_map(|name| caches.get(*name)).copied();
+    Ok(memory.usage.unwrap_or_default().saturating_sub(idle.unwrap_or_default()))
 }
 
 fn clamped(value: u64) -> i64 {

@@ -116,6 +116,10 @@ impl Engine for BollardEngine {
         containers::update(self, id, limits).await
     }
 
+    async fn memory_in_use(&self, id: &ContainerId) -> Reply<u64> {
+        containers::memory_in_use(self, id).await
+    }
+
     async fn read_file(&self, id: &ContainerId, path: &str, limit: usize) -> Reply<Option<Vec<u8>>> {
         images::read_file(self, id, path, limit).await
     }

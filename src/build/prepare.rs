@@ -1,0 +1,83 @@
+//! All of a build that can fail early, done before anything is changed (rule L6).
+
+use std::net::{SocketAddr, TcpListener, UdpSocket};
+use std::path::Path;
+
+use super::image::ResolvedImage;
+use super::log::LogWriter;
+use super::pull::pull;
+use super::run::Broken;
+use super::{Tools, network, volume};
+use crate::config::settings::Org;
+use crate::config::{Effective, SpecSummary};
+use crate::docker::Image;
+use crate::model::{PortMapping, Protocol, Stage, Warning};
+use crate::store::{HomeRecord, WorkspaceRecord};
+
+/// What a build is made from, found good.
+#[derive(Debug)]
+pub(super) struct Prepared {
+    pub(super) image: Image,
+    pub(super) resolved: ResolvedImage,
+    pub(super) home: HomeRecord,
+    pub(super) warnings: Vec<Warning>,
+}
+
+/// Pulls and checks; changes nothing that runs.
+pub(super) async fn prepare(
+    tools: &Tools,
+    workspace: &Effective,
+    org: &Org,
+    record: &WorkspaceRecord,
+    log: &LogWriter,
+) -> Result<Prepared, Broken> {
+    let mut warnings = Vec::new();
+    let (image, stale) = pull(tools, org, &workspace.image.value, log).await?;
+    warnings.extend(stale);
+    let user = org.user.as_ref().map(|user| user.value.as_str());
+    let resolved = tools.images.resolve(&workspace.image.value, &image, user).await?;
+    log.line(
+        Stage::Pull,
+        &format!("image {} runs as {} ({}:{})", image.id, resolved.username, resolved.uid, resolved.gid),
+    );
+    for mount in &org.mounts {
+        exists(&mount.source).map_err(Broken::Failed)?;
+    }
+    let before = held(record);
+    for port in &workspace.ports.value {
+        if !before.contains(port) {
+            free(port).map_err(Broken::Failed)?;
+        }
+    }
+    let home = volume::check(tools, record).await?;
+    warnings.extend(network::check(tools, org).await?);
+    Ok(Prepared { image, resolved, home, warnings })
+}
+
+fn exists(source: &Path) -> Result<(), String> {
+    match std::fs::metadata(source) {
+        Ok(_) => Ok(()),
+        Err(error) => {
+            Err(format!("mount source {} cannot be used: {error}. An admin has to make it", source.display()))
+        }
+    }
+}
+
+/// The ports that the workspace's own container holds, and frees when it gives way.
+fn held(record: &WorkspaceRecord) -> Vec<PortMapping> {
+    let spec =
+        record.container.as_ref().and_then(|container| serde_json::from_str::<SpecSummary>(&container.spec).ok());
+    spec.map(|spec| spec.ports.into_iter().collect()).unwrap_or_default()
+}
+
+/// Whether the host has the port free, found by taking it for a moment.
+fn free(port: &PortMapping) -> Result<(), String> {
+    let address = SocketAddr::new(port.host, port.host_port);
+    let taken = match port.protocol {
+        Protocol::Tcp => TcpListener::bind(address).map(drop),
+        Protocol::Udp => UdpSocket::bind(address).map(drop),
+    };
+    taken.map_err(|error| {
+        format!("port {port} cannot be published: {error}. `ss -tulpn` shows who has it; choose another in `ports`")
+    })
+}

@@ -1,0 +1,163 @@
+//! The pull stage: the image a build is made from, by the org's policy (rule L6).
+//!
+//! Builds that want the same image at the same time share one pull; cancelling one of them does not end it.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::{mpsc, watch};
+
+use super::log::LogWriter;
+use super::run::Broken;
+use super::{Tools, keys};
+use crate::config::image::Reference;
+use crate::config::settings::{Org, Pull};
+use crate::docker::{Credentials, Image, PullError, PullProgress};
+use crate::model::{Hook, Stage, Warning, WarningKind};
+
+/// How a pull ended; `None` while it goes on.
+type Flight = watch::Receiver<Option<Result<(), PullError>>>;
+
+/// The pulls under way, by reference and account.
+#[derive(Debug, Default)]
+pub struct Pulls(Mutex<BTreeMap<String, Flight>>);
+
+impl Pulls {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Flight>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Returns the image to build from, with a warning if it may be an old one.
+pub(super) async fn pull(
+    tools: &Tools,
+    org: &Org,
+    image: &str,
+    log: &LogWriter,
+) -> Result<(Image, Option<Warning>), Broken> {
+    let reference: Reference = image.parse().map_err(|error| Broken::Failed(format!("image `{image}`: {error}")))?;
+    let reference = reference.to_string();
+    let here = tools.engine.image(&reference).await?;
+    let wanted = match org.pull {
+        Pull::Always => true,
+        Pull::Missing => here.is_none(),
+        Pull::Never => false,
+    };
+    if !wanted {
+        return here.map(|image| (image, None)).ok_or_else(|| {
+            Broken::Failed(format!(
+                "image `{image}` is not on this host, and org `{}` never pulls (`pull = \"never\"`). \
+                 `docker pull {image}` or `docker load` brings it",
+                org.name
+            ))
+        });
+    }
+    let failure = match shared(tools, org, &reference, log).await? {
+        Ok(()) => {
+            let pulled = tools.engine.image(&reference).await?;
+            return pulled.map(|image| (image, None)).ok_or_else(|| {
+                Broken::Failed(format!("image `{image}` was pulled and is gone again: does somebody prune images?"))
+            });
+        }
+        Err(failure) => failure,
+    };
+    match (failure, here) {
+        (PullError::Engine(error), _) => Err(error.into()),
+        (failure @ PullError::Unreachable(_), Some(local)) => {
+            let message = format!("image `{image}` could not be pulled, so the one on this host was used: {failure}");
+            log.line(Stage::Pull, &message);
+            Ok((local, Some(stale(message))))
+        }
+        (failure, local) => Err(Broken::Failed(advice(image, org, &failure, local.is_some()))),
+    }
+}
+
+fn stale(message: String) -> Warning {
+    Warning { hook: Hook::Pull, kind: WarningKind::StaleImage, exit_code: None, message, tail: Vec::new() }
+}
+
+/// Says what failed and what can be done about it.
+fn advice(image: &str, org: &Org, failure: &PullError, local: bool) -> String {
+    let what = format!("image `{image}` cannot be pulled: {failure}");
+    match failure {
+        PullError::Denied(_) if local => format!(
+            "{what}. For an image that is only on this host, set `pull = \"missing\"` in [orgs.{}]; \
+             for a private one, give its registry in [orgs.{}.registries]",
+            org.name, org.name
+        ),
+        PullError::Denied(_) => {
+            format!("{what}. Check the name, and the registry's account in [orgs.{}.registries]", org.name)
+        }
+        PullError::NotFound(_) if local => {
+            format!("{what}. For an image that is only on this host, set `pull = \"missing\"` in [orgs.{}]", org.name)
+        }
+        PullError::NotFound(_) => format!("{what}. Check its name and tag"),
+        PullError::Unreachable(_) => {
+            format!("{what}, and it is not on this host. Try again when the registry answers")
+        }
+        PullError::Failed(_) | PullError::Engine(_) => what,
+    }
+}
+
+/// Pulls, or waits for a pull of the same that is under way.
+async fn shared(tools: &Tools, org: &Org, reference: &str, log: &LogWriter) -> Result<Result<(), PullError>, Broken> {
+    let credentials = credentials(org, reference)?;
+    let account = credentials.as_ref().map_or("", |credentials| credentials.username.as_str());
+    let key = format!("{account} {reference}");
+    let (mut flight, progress) = join(tools, key, reference, credentials);
+    match progress {
+        Some(progress) => show(progress, log).await,
+        None => log.line(Stage::Pull, "another build pulls the same image: waiting for it"),
+    }
+    let ended = flight.wait_for(Option::is_some).await;
+    let ended = ended.map(|result| result.clone()).unwrap_or_default();
+    Ok(ended.unwrap_or_else(|| Err(PullError::Failed("the pull was cut off".into()))))
+}
+
+/// Returns the pull under way, and the progress of one that was begun here.
+fn join(
+    tools: &Tools,
+    key: String,
+    reference: &str,
+    credentials: Option<Credentials>,
+) -> (Flight, Option<mpsc::Receiver<PullProgress>>) {
+    let mut flights = tools.pulls.lock();
+    flights.retain(|_, flight| flight.borrow().is_none() && flight.has_changed().is_ok());
+    if let Some(flight) = flights.get(&key) {
+        return (flight.clone(), None);
+    }
+    let (landing, flight) = watch::channel(None);
+    flights.insert(key, flight.clone());
+    let (progress, shown) = mpsc::channel(64);
+    let (engine, reference) = (tools.engine.clone(), reference.to_owned());
+    tools.tasks.spawn(async move {
+        let result = engine.pull(&reference, credentials.as_ref(), progress).await;
+        landing.send_replace(Some(result));
+    });
+    (flight, Some(shown))
+}
+
+/// Writes what a person wants to see of a pull: each layer's milestones, not each of its bytes.
+async fn show(mut progress: mpsc::Receiver<PullProgress>, log: &LogWriter) {
+    let mut last = BTreeMap::new();
+    while let Some(PullProgress { layer, status, .. }) = progress.recv().await {
+        let layer = layer.unwrap_or_default();
+        if last.insert(layer.clone(), status.clone()).as_ref() != Some(&status) {
+            log.line(Stage::Pull, format!("{layer} {status}").trim());
+        }
+    }
+}
+
+/// Returns the org's account at the image's registry.
+fn credentials(org: &Org, reference: &str) -> Result<Option<Credentials>, Broken> {
+    let host = reference.parse::<Reference>().map(|reference| reference.registry).unwrap_or_default();
+    let Some(registry) = org.registries.get(&host) else { return Ok(None) };
+    let password = keys::read_secret(&registry.password_file).map_err(|error| {
+        Broken::Failed(format!("the password of registry `{host}`: {:#}", anyhow::Error::from(error)))
+    })?;
+    let text = String::from_utf8(password.expose().to_vec()).map_err(|_| {
+        Broken::Failed(format!("{}: the password of registry `{host}` is not text", registry.password_file.display()))
+    })?;
+    let password = secrecy::SecretString::from(text.trim_end_matches(['\r', '\n']));
+    Ok(Some(Credentials { username: registry.username.clone(), password }))
+}

@@ -1,0 +1,282 @@
+//! The order of the stages (rule L2), and what each failure means (rules L6 and L8).
+//!
+//! Until the old container gives way nothing is changed: a failure leaves it running as it was. From then on a
+//! failure or a cancellation removes what was made, and the home stays.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use tokio_util::sync::CancellationToken;
+
+use super::create::Plan;
+use super::image::ImageError;
+use super::log::LogWriter;
+use super::prepare::prepare;
+use super::stop::stop;
+use super::{Outcome, Tools, hooks, own, request};
+use crate::config::effective::effective;
+use crate::config::settings::Org;
+use crate::config::{Effective, Members, Settings};
+use crate::docker::{ContainerId, EngineError};
+use crate::handle::Inside;
+use crate::model::{BuildNumber, Stage, Warning};
+use crate::store::{ContainerRecord, HomeRecord, StoreError, WorkspaceRecord};
+
+/// What to build.
+#[derive(Debug)]
+pub struct Job {
+    pub record: WorkspaceRecord,
+    pub number: BuildNumber,
+    pub settings: Arc<Settings>,
+    /// Somebody cancels this build.
+    pub cancel: CancellationToken,
+    /// hearthd stops: the build is left to be taken up again.
+    pub stopping: CancellationToken,
+}
+
+/// Hears how far a build is.
+pub type Tell = Box<dyn Fn(Progress) -> BoxFuture<'static, ()> + Send + Sync>;
+
+/// How far a build is, told as it happens.
+#[derive(Debug)]
+pub enum Progress {
+    Stage(Stage),
+    Image {
+        digest: Option<String>,
+    },
+    Home(HomeRecord),
+    /// The workspace's container is this from here on.
+    Container(Option<ContainerRecord>),
+    /// People may enter.
+    Inside(Inside),
+}
+
+/// Why a stage did not come to its end.
+#[derive(Debug)]
+pub(super) enum Broken {
+    /// A person can do something about it.
+    Failed(String),
+    /// Docker is away: the build is taken up again (rule L12).
+    Away(String),
+}
+
+impl From<EngineError> for Broken {
+    fn from(error: EngineError) -> Self {
+        match error {
+            EngineError::Away(_) | EngineError::Slow { .. } => Broken::Away(error.to_string()),
+            EngineError::NotFound(_) | EngineError::Conflict(_) | EngineError::Refused(_) => {
+                Broken::Failed(error.to_string())
+            }
+        }
+    }
+}
+
+impl From<hooks::InjectError> for Broken {
+    fn from(error: hooks::InjectError) -> Self {
+        match error {
+            hooks::InjectError::Engine(error) => error.into(),
+            hooks::InjectError::Failed(_) => Broken::Failed(error.to_string()),
+        }
+    }
+}
+
+impl From<ImageError> for Broken {
+    fn from(error: ImageError) -> Self {
+        match error {
+            ImageError::Engine(error) => error.into(),
+            ImageError::Refused { .. } => Broken::Failed(error.to_string()),
+        }
+    }
+}
+
+impl From<StoreError> for Broken {
+    fn from(error: StoreError) -> Self {
+        Broken::Failed(format!("{:#}", anyhow::Error::from(error)))
+    }
+}
+
+/// Runs a build to its end. `tell` hears how far it is.
+pub async fn run(tools: &Tools, job: Job, tell: Tell) -> Outcome {
+    let (id, settings) = (&job.record.id, &job.settings);
+    let log = tools.logs.open(job.record.number, job.number);
+    let Some(declared) = settings.workspaces.get(id) else {
+        let failure = format!("`{id}` is not in the configuration any more");
+        return Outcome::Failed { failure, warnings: Vec::new(), kept: job.record.container.is_some() };
+    };
+    let workspace = effective(settings, declared, &Members::default());
+    let org = settings.org_of(declared);
+    let (gave_way, warnings) = (AtomicBool::new(job.record.container.is_none()), Mutex::default());
+    let build = Build {
+        tools,
+        job: &job,
+        tell,
+        workspace,
+        org,
+        log: &log,
+        gave_way: &gave_way,
+        warnings: &warnings,
+        stage: Mutex::new(Stage::Pull),
+    };
+    let ended = tokio::select! {
+        biased;
+        () = job.stopping.cancelled() => {
+            log.line(build.at(), "hearthd stops: this build is taken up again when it is back");
+            return Outcome::Interrupted { why: "hearthd stops".into() };
+        }
+        () = job.cancel.cancelled() => None,
+        result = build.stages() => Some(result),
+    };
+    let kept = !gave_way.load(Ordering::Relaxed);
+    let warnings = warnings.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    match ended {
+        Some(Ok(())) => Outcome::Running { warnings },
+        Some(Err(Broken::Away(why))) => {
+            log.line(build.at(), &format!("{why}: this build is taken up again when Docker is back"));
+            Outcome::Interrupted { why }
+        }
+        Some(Err(Broken::Failed(failure))) => {
+            log.line(build.at(), &format!("failed: {failure}"));
+            build.clear(kept).await;
+            Outcome::Failed { failure, warnings, kept }
+        }
+        None => {
+            log.line(build.at(), "cancelled");
+            build.clear(kept).await;
+            Outcome::Cancelled { kept }
+        }
+    }
+}
+
+struct Build<'a> {
+    tools: &'a Tools,
+    job: &'a Job,
+    tell: Tell,
+    workspace: Effective,
+    org: &'a Org,
+    log: &'a LogWriter,
+    /// Set when the old container is about to be stopped.
+    gave_way: &'a AtomicBool,
+    warnings: &'a Mutex<Vec<Warning>>,
+    stage: Mutex<Stage>,
+}
+
+impl Build<'_> {
+    async fn stages(&self) -> Result<(), Broken> {
+        let record = &self.job.record;
+        self.begin(Stage::Pull).await;
+        let prepared = prepare(self.tools, &self.workspace, self.org, record, self.log).await?;
+        self.warn(prepared.warnings.clone());
+        (self.tell)(Progress::Image { digest: prepared.image.digest.clone() }).await;
+        let (workspace, org, build) = (&self.workspace, self.org, self.job.number);
+        let plan = Plan { workspace, org, record, build, prepared: &prepared };
+
+        self.begin(Stage::Create).await;
+        let container = self.replace(&plan).await?;
+        let id = ContainerId(container.id.clone());
+
+        self.begin(Stage::Start).await;
+        self.tools.engine.start(&id).await?;
+
+        self.begin(Stage::Inject).await;
+        let (user, fresh) = (plan.inhabitant(), prepared.home.owner.is_none());
+        let collected = request::collect(self.tools.data_dir.clone(), workspace, org, user.clone(), fresh).await?;
+        let engine = self.tools.engine.as_ref();
+        let hooks = hooks::Inside { engine, container: &id, user: &user, env: &[], log: self.log };
+        let (warnings, facts) = hooks.inject(&collected.request).await?;
+        self.warn(warnings);
+        let container = ContainerRecord { token_hash: collected.token_hash, ..container };
+        self.keep(Some(container.clone())).await?;
+        (self.tell)(Progress::Inside(inside(&container))).await;
+
+        self.begin(Stage::Configure).await;
+        let configured = hooks.configure(&facts, org.hook_timeout).await?;
+        self.warn(configured.warnings);
+        let facts = configured.facts.unwrap_or(facts);
+        self.begin(Stage::Personalize).await;
+        let dotfiles = workspace.dotfiles.as_ref().map(|url| url.value.as_str());
+        let personalized = hooks.personalize(&facts, dotfiles, org.hook_timeout).await?;
+        self.warn(personalized.warnings);
+        self.warn(hooks::fact_warnings(&personalized.facts.unwrap_or(facts)));
+        let home = HomeRecord { owner: Some((container.uid, container.gid)), ..prepared.home.clone() };
+        self.keep_home(home).await
+    }
+
+    /// The container of before gives way to a new one. From here on a failure leaves nothing running.
+    async fn replace(&self, plan: &Plan<'_>) -> Result<ContainerRecord, Broken> {
+        let record = &self.job.record;
+        self.gave_way.store(true, Ordering::Relaxed);
+        stop(self.tools, record, self.org.stop_grace).await?;
+        if record.container.is_some() {
+            self.keep(None).await?;
+        }
+        let resolved = &plan.prepared.resolved;
+        own::hand_over(self.tools, record, (resolved.uid, resolved.gid), self.log)?;
+        let listening = self.tools.doors.listen(record.number, &record.id);
+        listening.map_err(|error| Broken::Failed(format!("{:#}", anyhow::Error::from(error))))?;
+        if record.home.is_none() {
+            self.keep_home(plan.prepared.home.clone()).await?;
+        }
+        let container = plan.make(self.tools).await?;
+        self.keep(Some(container.clone())).await?;
+        Ok(container)
+    }
+
+    /// The stage that runs.
+    fn at(&self) -> Stage {
+        *self.stage.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn begin(&self, stage: Stage) {
+        *self.stage.lock().unwrap_or_else(PoisonError::into_inner) = stage;
+        (self.tell)(Progress::Stage(stage)).await;
+    }
+
+    fn warn(&self, warnings: Vec<Warning>) {
+        self.warnings.lock().unwrap_or_else(PoisonError::into_inner).extend(warnings);
+    }
+
+    /// Records the workspace's container before anything else is done with it.
+    async fn keep(&self, container: Option<ContainerRecord>) -> Result<(), Broken> {
+        self.tools.store.set_container(&self.job.record.id, container.clone()).await?;
+        (self.tell)(Progress::Container(container)).await;
+        Ok(())
+    }
+
+    async fn keep_home(&self, home: HomeRecord) -> Result<(), Broken> {
+        self.tools.store.set_home(&self.job.record.id, Some(home.clone())).await?;
+        (self.tell)(Progress::Home(home)).await;
+        Ok(())
+    }
+
+    /// Removes what a build that does not end well has made; what was kept runs on.
+    async fn clear(&self, kept: bool) {
+        if kept {
+            return;
+        }
+        let id = &self.job.record.id;
+        // The record may name the container of before: whatever has our name now is what this build made.
+        let made = WorkspaceRecord { container: None, ..self.job.record.clone() };
+        if let Err(error) = stop(self.tools, &made, Duration::ZERO).await {
+            tracing::warn!(workspace = %id, "cannot remove what the build left: {error:?}; the next build does");
+        }
+        if let Err(error) = self.keep(None).await {
+            tracing::warn!(workspace = %id, "cannot record that the container is gone: {error:?}");
+        }
+    }
+}
+
+/// Returns how people enter a container.
+pub fn inside(container: &ContainerRecord) -> Inside {
+    Inside {
+        container: container.id.clone(),
+        username: container.username.clone(),
+        uid: container.uid,
+        gid: container.gid,
+        env: Vec::new(),
+        token_hash: container.token_hash.clone(),
+        image_id: container.image_id.clone(),
+        open: true,
+    }
+}

@@ -1,0 +1,128 @@
+//! What is done to a container that is there: started again with fresh secrets, personalized again, given other limits.
+
+use super::create::limits;
+use super::run::{Broken, Progress, Tell, inside};
+use super::{Tools, hooks, request};
+use crate::config::effective::effective;
+use crate::config::settings::Org;
+use crate::config::{Effective, Members, Settings, SpecSummary};
+use crate::docker::ContainerId;
+use crate::helper::bundle::{Facts, Inhabitant, Personalize};
+use crate::model::{BuildNumber, Hook, Stage, Warning, WarningKind};
+use crate::store::{ContainerRecord, WorkspaceRecord};
+
+/// Starts an ended container as it was: start and inject, no hooks (rule L9).
+///
+/// # Errors
+/// With what went wrong, for a person.
+pub async fn recover(tools: &Tools, record: WorkspaceRecord, settings: &Settings, tell: Tell) -> Result<(), String> {
+    let told = |broken| match broken {
+        Broken::Failed(why) | Broken::Away(why) => why,
+    };
+    again(tools, &record, settings, tell).await.map_err(told)
+}
+
+async fn again(tools: &Tools, record: &WorkspaceRecord, settings: &Settings, tell: Tell) -> Result<(), Broken> {
+    let (workspace, org) = declared(record, settings)?;
+    let Some(container) = record.container.clone() else {
+        return Err(Broken::Failed("no container of it is recorded".into()));
+    };
+    let id = ContainerId(container.id.clone());
+    let log = tools.logs.open(record.number, container.build);
+    let listening = tools.doors.listen(record.number, &record.id);
+    listening.map_err(|error| Broken::Failed(format!("{:#}", anyhow::Error::from(error))))?;
+    log.line(Stage::Start, "the container ended without being asked: it is started again");
+    tools.engine.start(&id).await?;
+    let user = inhabitant(&container);
+    let fresh = record.home.as_ref().is_none_or(|home| home.owner.is_none());
+    let collected = request::collect(tools.data_dir.clone(), &workspace, org, user.clone(), fresh).await?;
+    let engine = tools.engine.as_ref();
+    let hooks = hooks::Inside { engine, container: &id, user: &user, env: &[], log: &log };
+    hooks.inject(&collected.request).await?;
+    let container = ContainerRecord { token_hash: collected.token_hash, ..container };
+    tools.store.set_container(&record.id, Some(container.clone())).await?;
+    tell(Progress::Container(Some(container.clone()))).await;
+    tell(Progress::Inside(inside(&container))).await;
+    Ok(())
+}
+
+/// Runs `~/personalize` again in a running workspace; returns its warnings.
+pub async fn personalize_again(
+    tools: &Tools,
+    record: WorkspaceRecord,
+    build: BuildNumber,
+    settings: &Settings,
+) -> Vec<Warning> {
+    let result = async {
+        let (workspace, org) = declared(&record, settings)?;
+        let Some(container) = &record.container else {
+            return Err(Broken::Failed("no container of it is recorded".into()));
+        };
+        let (id, log) = (ContainerId(container.id.clone()), tools.logs.open(record.number, build));
+        let user = inhabitant(container);
+        let engine = tools.engine.as_ref();
+        let hooks = hooks::Inside { engine, container: &id, user: &user, env: &[], log: &log };
+        let facts = Facts { personalize: Personalize::Own, ..Facts::default() };
+        let dotfiles = workspace.dotfiles.as_ref().map(|url| url.value.as_str());
+        Ok(hooks.personalize(&facts, dotfiles, org.hook_timeout).await?.warnings)
+    };
+    result.await.unwrap_or_else(|broken| {
+        let (Broken::Failed(message) | Broken::Away(message)) = broken;
+        vec![Warning { hook: Hook::Personalize, kind: WarningKind::Other, exit_code: None, message, tail: Vec::new() }]
+    })
+}
+
+/// Brings cpus, memory and pids of a running container in line; returns what it is made of then. A limit that the
+/// engine refuses stays as it was, and the workspace *outdated* (rule C6).
+pub async fn update_limits(tools: &Tools, record: WorkspaceRecord, settings: &Settings) -> Option<ContainerRecord> {
+    let (workspace, org) = declared(&record, settings).ok()?;
+    let container = record.container?;
+    let mut made: SpecSummary = serde_json::from_str(&container.spec).ok()?;
+    let wanted = SpecSummary::of(&workspace, org);
+    let id = ContainerId(container.id.clone());
+    let mut to = limits(&workspace);
+    if lowers(made.memory.map(|m| m.0), to.memory) && !has_room(tools, &id, to.memory).await {
+        tracing::warn!(workspace = %record.id, "its memory is in use: the lower limit takes effect at its next build");
+        to.memory = made.memory.map(|memory| memory.0);
+    }
+    if let Err(error) = tools.engine.update(&id, &to).await {
+        tracing::warn!(workspace = %record.id, "its limits cannot be changed while it runs: {error}");
+        return None;
+    }
+    tracing::info!(workspace = %record.id, "its limits were changed while it runs");
+    (made.cpus, made.pids) = (wanted.cpus, wanted.pids);
+    if to.memory == wanted.memory.map(|memory| memory.0) {
+        made.memory = wanted.memory;
+    }
+    let container = ContainerRecord { spec: serde_json::to_string(&made).ok()?, ..container };
+    if let Err(error) = tools.store.set_container(&record.id, Some(container.clone())).await {
+        tracing::error!(workspace = %record.id, "cannot record its limits: {error}");
+    }
+    Some(container)
+}
+
+fn lowers(from: Option<u64>, to: Option<u64>) -> bool {
+    to.is_some_and(|to| from.is_none_or(|from| to < from))
+}
+
+/// Whether use is below nine tenths of the limit.
+async fn has_room(tools: &Tools, id: &ContainerId, limit: Option<u64>) -> bool {
+    match (tools.engine.memory_in_use(id).await, limit) {
+        (Ok(used), Some(limit)) => used < limit / 10 * 9,
+        (_, None) => true,
+        (Err(_), Some(_)) => false,
+    }
+}
+
+fn declared<'a>(record: &WorkspaceRecord, settings: &'a Settings) -> Result<(Effective, &'a Org), Broken> {
+    let Some(declared) = settings.workspaces.get(&record.id) else {
+        return Err(Broken::Failed("it is not in the configuration any more".into()));
+    };
+    Ok((effective(settings, declared, &Members::default()), settings.org_of(declared)))
+}
+
+/// The user of a container that was made before.
+fn inhabitant(container: &ContainerRecord) -> Inhabitant {
+    let ContainerRecord { username, uid, gid, .. } = container;
+    Inhabitant { name: username.clone(), uid: *uid, gid: *gid, home: format!("/home/{username}") }
+}

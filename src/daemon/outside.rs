@@ -1,0 +1,84 @@
+//! What the daemon puts behind the API: the logs, the way in, the keys, the host's accounts.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures_util::stream::BoxStream;
+use tokio::io::AsyncReadExt;
+
+use super::accounts;
+use super::clock::Clock;
+use crate::api;
+use crate::build::{Tools, keys};
+use crate::enter::{self, EntrySpec, Opened};
+use crate::model::{BuildNumber, UserName};
+
+/// Returns the API's surroundings.
+pub(super) fn behind(tools: &Arc<Tools>, clock: &Arc<dyn Clock>) -> api::Outside {
+    let outside =
+        Arc::new(Outside { tools: tools.clone(), clock: clock.clone(), accounts: accounts::Accounts::default() });
+    let clock = clock.clone();
+    api::Outside {
+        store: tools.store.clone(),
+        logs: outside.clone(),
+        entrance: outside.clone(),
+        keys: outside.clone(),
+        accounts: outside,
+        clock: Arc::new(move || clock.now().wall),
+    }
+}
+
+struct Outside {
+    tools: Arc<Tools>,
+    clock: Arc<dyn Clock>,
+    accounts: accounts::Accounts,
+}
+
+#[async_trait]
+impl api::Logs for Outside {
+    async fn read(&self, number: u64, build: BuildNumber, follow: bool) -> anyhow::Result<BoxStream<'static, Bytes>> {
+        Ok(self.tools.logs.read(number, build, follow).await?)
+    }
+}
+
+#[async_trait]
+impl api::Entrance for Outside {
+    async fn serve(&self, entering: api::Entering) {
+        let api::Entering { workspace, inside, stream, early, notices, .. } = entering;
+        let (read, write) = stream.into_split();
+        let stream = tokio::io::join(std::io::Cursor::new(early).chain(read), write);
+        let greeting = async |open: enter::Open| {
+            let mut env = split(&inside.env);
+            env.extend(open.environment());
+            let home = format!("/home/{}", inside.username);
+            let spec = EntrySpec { env, cwd: home, terminal: open.terminal, run: open.run };
+            let told = open.terminal.is_some().then(|| notices.iter().map(|notice| format!("{notice}\n")).collect());
+            let entry = self.tools.doors.open(&workspace, spec).await?;
+            Ok(Opened { entry, greeting: told.unwrap_or_default() })
+        };
+        let served = enter::serve(stream, greeting).await;
+        tracing::debug!(workspace = %workspace, "an entry ended: {served:?}");
+    }
+}
+
+fn split(env: &[String]) -> Vec<(String, String)> {
+    env.iter().filter_map(|pair| pair.split_once('=')).map(|(name, value)| (name.into(), value.into())).collect()
+}
+
+#[async_trait]
+impl api::GitKeys for Outside {
+    async fn public_key(&self, user: &UserName) -> anyhow::Result<String> {
+        let (data_dir, user) = (self.tools.data_dir.clone(), user.clone());
+        let key = tokio::task::spawn_blocking(move || keys::git_key(&data_dir, &user)).await??;
+        Ok(key.public)
+    }
+}
+
+#[async_trait]
+impl api::Accounts for Outside {
+    async fn account(&self, uid: u32) -> anyhow::Result<Option<api::HostAccount>> {
+        let account = self.accounts.of_uid(uid, self.clock.now()).await?;
+        Ok(account.map(|account| api::HostAccount { name: account.name, groups: account.groups }))
+    }
+}

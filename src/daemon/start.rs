@@ -1,0 +1,104 @@
+//! From the command line to a running [`App`]: arguments, logging, signals, exit codes.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Parser;
+use futures_util::StreamExt;
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook_tokio::Signals;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+use tracing::{error, info};
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+
+use super::App;
+use crate::config;
+
+/// The daemon of hearth: makes and keeps the workspaces that the configuration declares
+#[derive(Debug, Parser)]
+#[command(name = "hearthd", version)]
+struct Arguments {
+    /// Main configuration file; the conf.d directory beside it belongs to it
+    #[arg(long, value_name = "FILE", default_value = config::DEFAULT_PATH)]
+    config: PathBuf,
+}
+
+/// The configuration is bad; systemd is told not to start again on it (rule C1).
+const BAD_CONFIGURATION: u8 = 2;
+
+/// Runs hearthd to its end.
+pub fn main() -> ExitCode {
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            let _ = error.print();
+            return if error.use_stderr() { ExitCode::from(BAD_CONFIGURATION) } else { ExitCode::SUCCESS };
+        }
+    };
+    log();
+    let loaded = match config::load(&arguments.config) {
+        Ok(loaded) => loaded,
+        Err(problems) => {
+            error!("the configuration is not accepted, and nothing was touched:\n{problems}");
+            return ExitCode::from(BAD_CONFIGURATION);
+        }
+    };
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(WORKERS).enable_all().build();
+    let result = match runtime {
+        Ok(runtime) => runtime.block_on(run(arguments.config, loaded)),
+        Err(error) => Err(anyhow::anyhow!(error).context("cannot start the runtime")),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            error!("hearthd cannot go on: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// hearthd waits for Docker most of the time: two threads move all its bytes.
+const WORKERS: usize = 2;
+
+async fn run(config: PathBuf, loaded: config::Loaded) -> anyhow::Result<()> {
+    let stop = CancellationToken::new();
+    let (reloads_in, reloads) = mpsc::channel(1);
+    let mut signals = Signals::new([SIGHUP, SIGTERM, SIGINT])?;
+    let ending = stop.clone();
+    let listening = async move {
+        while let Some(signal) = signals.next().await {
+            match signal {
+                // A full channel means that a reload is due already.
+                SIGHUP => drop(reloads_in.try_send(())),
+                _ if ending.is_cancelled() => return,
+                _ => {
+                    info!("hearthd is told to stop");
+                    ending.cancel();
+                }
+            }
+        }
+    };
+    let app = App::build(config, loaded, reloads, stop).await?;
+    let running = app.run();
+    tokio::pin!(running, listening);
+    // A second signal ends at once.
+    tokio::select! {
+        () = &mut running => {}
+        () = &mut listening => {}
+    }
+    Ok(())
+}
+
+/// Logs to the journal where standard error is connected to it, else to standard error. `HEARTH_LOG` sets levels.
+fn log() {
+    let levels = std::env::var("HEARTH_LOG").unwrap_or_else(|_| "info".into());
+    let filter = EnvFilter::try_new(format!("{levels},bollard=info,hyper=info")).unwrap_or_else(|_| "info".into());
+    let registry = tracing_subscriber::registry().with(filter);
+    match tracing_journald::layer().ok().filter(|_| std::env::var_os("JOURNAL_STREAM").is_some()) {
+        Some(journal) => registry.with(journal.with_field_prefix(None)).init(),
+        None => registry.with(tracing_subscriber::fmt::layer().with_writer(std::io::stderr)).init(),
+    }
+}
