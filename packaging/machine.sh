@@ -71,16 +71,16 @@ engine_up() {
     as_root systemctl start docker
     engine_started=systemd
   else
-    as_root setsid dockerd </dev/null >"$1" 2>&1 &
+    as_root setsid --fork dockerd </dev/null >"$1" 2>&1
     engine_started=dockerd
   fi
-  local waited
-  for waited in $(seq 120); do
+  local tries
+  for ((tries = 0; tries < 120; tries++)); do
     if engine_answers; then
-      [ "$engine_started" = systemd ] || engine_started=$(as_root cat /var/run/docker.pid)
+      [ "$engine_started" = systemd ] || engine_started=$(cat /var/run/docker.pid)
       return 0
     fi
-    [ "$engine_started" = systemd ] || kill -0 $! 2>/dev/null || break
+    [ "$engine_started" = systemd ] || [ $tries -lt 10 ] || runs "$(cat /var/run/docker.pid)" || break
     sleep 0.5
   done
   if has_systemd; then as_root journalctl --no-pager -n 20 -u docker >&2 || true; else tail -20 "$1" >&2; fi
@@ -92,19 +92,22 @@ engine_down() {
   case $1 in
     '') return 0 ;;
     systemd) as_root systemctl stop docker.socket docker ;;
-    dockerd) [ ! -e /var/run/docker.pid ] || engine_down "$(as_root cat /var/run/docker.pid)" ;;
-    *)
-      [ "$(cat "/proc/$1/comm" 2>/dev/null)" = dockerd ] || return 0
-      end_process "$1" ;;
+    dockerd) [ ! -e /var/run/docker.pid ] || engine_down "$(cat /var/run/docker.pid)" ;;
+    *) [ "$(cat "/proc/$1/comm" 2>/dev/null)" != dockerd ] || end_process "$1" ;;
   esac
 }
 
+# Whether a process runs; one that has ended and whose parent does not care does not.
+runs() { grep -q '^State:[[:space:]]*[^ZX]' "/proc/$1/status" 2>/dev/null; }
+
 # end_process PID: ends it and waits until it is gone; past 30 s by force.
 end_process() {
-  local signal=TERM deadline=$((SECONDS + 30))
-  while [ -d "/proc/$1" ]; do
-    [ $SECONDS -lt $deadline ] || signal=KILL
+  local signal=TERM tries
+  for ((tries = 0; tries < 300; tries++)); do
+    runs "$1" || return 0
+    [ $tries -lt 150 ] || signal=KILL
     kill -$signal "$1" 2>/dev/null || as_root kill -$signal "$1" 2>/dev/null || true
     sleep 0.2
   done
+  die "process $1 does not end"
 }
