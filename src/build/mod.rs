@@ -32,6 +32,7 @@ use crate::model::{InstanceName, Warning};
 use crate::store::Store;
 
 pub use image::{ImageError, Images, Refusal, ResolvedImage};
+pub use network::remove_unused as remove_unused_networks;
 pub use pull::Pulls;
 pub use run::{Job, Progress, Tell, inside, run};
 pub use stop::stop;

@@ -2,6 +2,7 @@
 
 use super::Tools;
 use super::run::Broken;
+use crate::config::Settings;
 use crate::config::settings::Org;
 use crate::docker::{Network, NetworkSpec, labels};
 use crate::model::{Hook, Warning, WarningKind};
@@ -49,6 +50,26 @@ pub(super) async fn ensure(tools: &Tools, org: &Org) -> Result<String, Broken> {
         }
     })?;
     Ok(spec.name)
+}
+
+/// Removes the networks of orgs that are not declared any more, once nobody is attached.
+pub async fn remove_unused(tools: &Tools, settings: &Settings) {
+    let _one_at_a_time = tools.networks.lock().await;
+    let networks = match tools.engine.networks(tools.instance.as_str()).await {
+        Ok(networks) => networks,
+        Err(error) => return tracing::warn!("cannot look for networks that nobody needs: {error}"),
+    };
+    for network in networks.iter().filter(|network| network.containers == 0) {
+        let org = network.labels.get(labels::ORG).and_then(|org| org.parse().ok());
+        let Some(org) = org.filter(|org| !settings.orgs.contains_key(org)) else { continue };
+        if !labels::is_our_network(network, &tools.instance, &org) {
+            continue;
+        }
+        match tools.engine.remove_network(&network.id).await {
+            Ok(()) => tracing::info!("removed network `{}`: no org needs it", network.name),
+            Err(error) => tracing::warn!("cannot remove network `{}`: {error}", network.name),
+        }
+    }
 }
 
 fn spec(tools: &Tools, org: &Org) -> NetworkSpec {

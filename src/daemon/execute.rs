@@ -95,6 +95,22 @@ impl Executor {
         }
     }
 
+    /// Removes what a hearthd that was cut off left behind: containers that live for a moment, and networks of orgs
+    /// that are not declared any more.
+    pub(super) fn clean(&self, containers: &[Container], settings: Arc<Settings>) {
+        let passing = containers.iter().filter(|container| labels::is_passing(container, &self.tools.instance));
+        let passing: Vec<_> = passing.map(|container| container.id.clone()).collect();
+        let tools = self.tools.clone();
+        self.tasks.spawn(async move {
+            for id in passing {
+                if let Err(error) = tools.engine.remove(&id).await {
+                    error!("cannot remove container {id}, left behind by a build that was cut off: {error}");
+                }
+            }
+            build::remove_unused_networks(&tools, &settings).await;
+        });
+    }
+
     /// Looks at the engine.
     pub(super) fn look(&self, number: u64, known: bool) {
         let (tools, reports) = (self.tools.clone(), self.reports.clone());

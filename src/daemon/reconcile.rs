@@ -286,6 +286,7 @@ impl Reconciler {
             Done::Built { outcome } => {
                 let Some(build) = tracked.built(outcome, now) else { return };
                 self.executor.save_build(id, &build).await;
+                say(id, &build, now);
                 let off = tracked.observed == Observed::None && tracked.queued.is_none();
                 if off && build.result == Some(BuildResult::Cancelled) && tracked.record.power == Power::On {
                     self.set_power(id, Power::Off { why: OffReason::Stopped }).await;
@@ -344,6 +345,10 @@ impl Reconciler {
                 self.emit(Event::Engine { at: now.wall, here: true });
             }
             self.engine = here;
+        }
+        if !self.looked {
+            // What an earlier hearthd left behind: none of ours is under way yet.
+            self.executor.clean(&look.containers, self.settings.clone());
         }
         self.looked = true;
         for tracked in self.world.workspaces.values_mut() {
@@ -457,6 +462,29 @@ pub(super) fn failed(error: &StoreError) -> RequestError {
 fn waiting_of(id: &WorkspaceId, tracked: &Tracked) -> Option<Waiting> {
     let build = tracked.queued.as_ref()?;
     Some(Waiting { workspace: id.clone(), reason: build.reason, queued_at: build.queued_at })
+}
+
+/// Logs how a build ended.
+fn say(id: &WorkspaceId, build: &BuildRecord, now: Now) {
+    let number = build.number;
+    let took = now.wall.duration_since(build.started_at.unwrap_or(now.wall)).as_secs_f64();
+    match build.result {
+        Some(BuildResult::Ok) if build.warnings.is_empty() => {
+            info!(workspace = %id, build = number.0, "built `{id}` in {took:.1} s");
+        }
+        Some(BuildResult::Ok) => {
+            let warnings = build.warnings.len();
+            warn!(workspace = %id, build = number.0, "built `{id}` in {took:.1} s with {warnings} warnings: `hearth show {id}`");
+        }
+        Some(BuildResult::Failed) => {
+            let why = build.failure.as_deref().unwrap_or("for a reason that is not recorded");
+            error!(workspace = %id, build = number.0, "build {number} of `{id}` failed: {why}");
+        }
+        Some(BuildResult::Cancelled) => {
+            info!(workspace = %id, build = number.0, "build {number} of `{id}` was cancelled");
+        }
+        None => {}
+    }
 }
 
 fn until(at: Moment, now: Now) -> Duration {

@@ -84,6 +84,7 @@ impl Reconciler {
         }
         self.outlets.settings.send_replace(self.settings.clone());
         self.declare_all().await;
+        self.executor.clean(&[], self.settings.clone());
         let changing = self.bring_in_line();
         self.emit(Event::Config { at: now, accepted: true });
         Ok((changing, Reloaded { changes }))
