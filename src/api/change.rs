@@ -114,7 +114,7 @@ where
     let tasks = context.tasks.clone();
     let work = async move {
         let (before, outcome) = act(context.clone(), caller.clone()).await;
-        if let Some((after, result)) = worth_noting(&context, &outcome) {
+        if let Some((after, result)) = worth_noting(&context, &deed, &outcome) {
             let (who, from, at) = (caller.0.requester(), caller.from(), (context.outside.clock)());
             let Deed { what, workspace } = deed;
             let what = what.to_owned();
@@ -126,11 +126,17 @@ where
 }
 
 /// Returns what it became and how it went, for the audit log.
-fn worth_noting<T>(context: &ApiContext, outcome: &ApiResult<Done<T>>) -> Option<(Option<String>, String)> {
+fn worth_noting<T>(
+    context: &ApiContext,
+    deed: &Deed,
+    outcome: &ApiResult<Done<T>>,
+) -> Option<(Option<String>, String)> {
     match outcome {
         Ok(Done { after, .. }) => after.clone().map(|after| (Some(after), "ok".to_owned())),
         // Anybody can make up names; what is not there was neither changed nor entered.
         Err(error) if error.code() == ErrorCode::NotFound => None,
+        // A client that waits for a build knocks again and again.
+        Err(error) if error.code() == ErrorCode::Conflict && deed.what == Verb::Enter.name() => None,
         Err(error) => {
             let may = context.guests.may_note_refusal(Instant::now());
             may.then(|| (None, error.message().to_owned()))

@@ -110,6 +110,7 @@ async fn what_cannot_be_entered_says_what_to_do() {
         assert_eq!((answer.status, answer.code().as_str()), (409, "conflict"), "{name}");
         assert!(answer.text.contains(hint), "{name}: {}", answer.text);
     }
+    assert!(world.audited().await.is_empty(), "nobody entered, and nobody was refused");
     world.engine(EngineView::Away { since, why: "refused".into() });
     assert_eq!(try_enter(&world, "ops").await.code(), "docker_away");
     assert!(world.around.entries.lock().unwrap().is_empty());
