@@ -111,6 +111,17 @@ pub struct InjectReport {
     pub facts: Facts,
 }
 
+/// What `hearth own` answers: how many entries of a home changed their owner (rule L5).
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Owned {
+    pub given: u64,
+    /// Those that could not be changed, and why the first of them.
+    #[serde(default)]
+    pub failed: u64,
+    #[serde(default)]
+    pub error: Option<String>,
+}
+
 /// Something to warn of.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Note {

@@ -12,7 +12,8 @@ use std::process::{Command, ExitCode, Stdio};
 use nix::unistd::geteuid;
 use zeroize::Zeroizing;
 
-use super::bundle::{BINARY, Facts, InjectReport, InjectRequest, Note};
+use super::bundle::{BINARY, Facts, InjectReport, InjectRequest, Note, Owned};
+use super::own::{self, Whose};
 use super::{etc, facts, runtime};
 use crate::model::WarningKind;
 
@@ -54,8 +55,8 @@ fn as_root(request: &InjectRequest, raw: &[u8]) -> InjectReport {
     if !geteuid().is_root() {
         return failed("inject has to be run as root".into());
     }
-    let given = match own_home(request) {
-        Ok(given) => given,
+    let owned = match own_home(request) {
+        Ok(owned) => owned,
         Err(error) => {
             return failed(format!("cannot give `{}` to `{}`: {error}", request.user.home, request.user.name));
         }
@@ -68,12 +69,18 @@ fn as_root(request: &InjectRequest, raw: &[u8]) -> InjectReport {
     });
     let mut report = second_half(request, raw).unwrap_or_else(failed);
     report.notes.extend(unwritten);
-    report.given = given;
+    report.notes.extend(owned.error.map(|error| {
+        let message = format!("{} files of the home still have another owner: {error}", owned.failed);
+        Note::new(WarningKind::Other, message)
+    }));
+    report.given = owned.given;
     report
 }
 
-fn own_home(_request: &InjectRequest) -> io::Result<u64> {
-    Ok(0)
+/// Gives all of a fresh home to its user, later no more than a mount point that is root's (rule L5).
+fn own_home(request: &InjectRequest) -> io::Result<Owned> {
+    let whose = if request.fresh_home { Whose::All } else { Whose::MountPoint };
+    own::give(Path::new(&request.user.home), whose, (request.user.uid, request.user.gid))
 }
 
 /// Runs this binary again as the user.

@@ -1,5 +1,5 @@
 //! What the static `hearth` does inside a container, where nothing else of hearth is: PID 1, the helper that people
-//! enter through, and the hooks of a build (`inject`, `hook`; what they are told and answer is in [`bundle`]).
+//! enter through, and the hooks of a build (`inject`, `own`, `hook`; what they are told and answer is in [`bundle`]).
 //!
 //! ```text
 //! hearthd ──(workspace socket: requests + far ends of pipes)──▶ helper ──▶ processes of an entry
@@ -29,6 +29,7 @@ mod launch;
 mod link;
 mod nofollow;
 mod output;
+mod own;
 pub mod protocol;
 mod registry;
 mod runtime;
@@ -47,6 +48,7 @@ pub fn dispatch(args: &[OsString]) -> Option<ExitCode> {
         "init" => Some(init::run()),
         "helper" => Some(entries::run()),
         "inject" => Some(inject::run(args.get(2).is_some_and(|arg| arg == "--as-user"))),
+        "own" => Some(own::run(&args[2..].iter().map(|arg| arg.to_str().unwrap_or_default()).collect::<Vec<_>>())),
         "hook" => Some(hook::run(args.get(2)?.to_str()?)),
         _ => None,
     }
