@@ -33,6 +33,7 @@ use crate::store::Store;
 
 pub use image::{ImageError, Images, Refusal, ResolvedImage};
 pub use network::remove_unused as remove_unused_networks;
+pub use own::{HandOver, HandOverError, hand_over};
 pub use pull::Pulls;
 pub use run::{Job, Progress, Tell, inside, run};
 pub use stop::stop;

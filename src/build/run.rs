@@ -15,7 +15,7 @@ use super::image::ImageError;
 use super::log::LogWriter;
 use super::prepare::prepare;
 use super::stop::stop;
-use super::{Outcome, Tools, hooks, own, request};
+use super::{HandOver, HandOverError, Outcome, Tools, hand_over, hooks, own, request};
 use crate::config::effective::effective;
 use crate::config::settings::Org;
 use crate::config::{Effective, Members, Settings};
@@ -87,6 +87,15 @@ impl From<ImageError> for Broken {
         match error {
             ImageError::Engine(error) => error.into(),
             ImageError::Refused { .. } => Broken::Failed(error.to_string()),
+        }
+    }
+}
+
+impl From<HandOverError> for Broken {
+    fn from(error: HandOverError) -> Self {
+        match error {
+            HandOverError::Engine(error) => error.into(),
+            HandOverError::Failed { .. } => Broken::Failed(error.to_string()),
         }
     }
 }
@@ -211,8 +220,7 @@ impl Build<'_> {
         if record.container.is_some() {
             self.keep(None).await?;
         }
-        let resolved = &plan.prepared.resolved;
-        own::hand_over(self.tools, record, (resolved.uid, resolved.gid), self.log)?;
+        self.pass_home(plan).await?;
         let listening = self.tools.doors.listen(record.number, &record.id);
         listening.map_err(|error| Broken::Failed(format!("{:#}", anyhow::Error::from(error))))?;
         if record.home.is_none() {
@@ -221,6 +229,25 @@ impl Build<'_> {
         let container = plan.make(self.tools).await?;
         self.keep(Some(container.clone())).await?;
         Ok(container)
+    }
+
+    /// Gives the home to the image's user, where that is another one than before (rule L5). While it is nobody's for
+    /// sure, it is recorded as nobody's: the next build that comes so far gives all of it to its user then.
+    async fn pass_home(&self, plan: &Plan<'_>) -> Result<(), Broken> {
+        let (resolved, home) = (&plan.prepared.resolved, &plan.prepared.home);
+        let Some(from) = home.owner.filter(|(uid, _)| *uid != resolved.uid && *uid != 0) else { return Ok(()) };
+        let to = (resolved.uid, resolved.gid);
+        self.keep_home(HomeRecord { owner: None, ..home.clone() }).await?;
+        let (volume, hearth, image) = (home.volume.clone(), self.tools.hearth.clone(), plan.prepared.image.id.clone());
+        let giving = HandOver { hearth, image, volume, from, to };
+        let owned = hand_over(&self.tools.engine, &self.tools.instance, &self.tools.tasks, giving).await?;
+        let (given, name) = (owned.given, &resolved.username);
+        self.log.line(
+            Stage::Create,
+            &format!("gave {given} files of the home from uid {} to `{name}` (uid {})", from.0, to.0),
+        );
+        self.warn(owned.error.map(|error| own::partly(owned.failed, &error)).into_iter().collect());
+        self.keep_home(HomeRecord { owner: Some(to), ..home.clone() }).await
     }
 
     /// The stage that runs.

@@ -327,6 +327,21 @@ async fn a_volume_of_other_labels_comes_back_with_them() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn l7_anonymous_volumes_go_with_the_container_and_named_ones_stay() {
+    let bench = Bench::of(&Image::coder().change("VOLUME /cache"));
+    let name = format!("{}.alice.main.home", bench.instance);
+    bench.engine.create_volume(&name, &bench.labels()).await.unwrap();
+    let home = MountSpec::Volume { name: name.clone(), target: "/home/coder".into() };
+    let id = bench.running(&ContainerSpec { mounts: vec![home], ..bench.spec() }).await;
+    let mounts = bench.engine.container(&id.0).await.unwrap().unwrap().container.mounts;
+    let volume = |target: &str| mounts.iter().find(|mount| mount.target == target).unwrap().volume.clone().unwrap();
+    assert_eq!(volume("/home/coder"), name);
+    bench.engine.remove(&id).await.unwrap();
+    assert_eq!(bench.engine.volume(&volume("/cache")).await.unwrap(), None);
+    assert!(bench.engine.volume(&name).await.unwrap().is_some());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn x2_a_network_keeps_its_containers_apart() {
     let bench = Bench::new();
     let name = format!("{}.acme", bench.instance);

@@ -9,5 +9,7 @@ mod cli;
 mod engine;
 mod entering;
 mod hooks;
+mod images;
+mod pulls;
 mod support;
 mod support_itself;

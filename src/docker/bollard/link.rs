@@ -213,4 +213,17 @@ mod tests {
         let garbage = serde_json::from_str::<u8>("<html>").unwrap_err();
         assert!(matches!(sorted(Error::JsonSerdeError { err: garbage }), EngineError::Away(_)));
     }
+
+    #[test]
+    fn requests_carry_the_version_and_credentials_in_the_engines_alphabet() {
+        let request = hyper::Request::builder()
+            .uri("unix://2f72756e/images/create?fromImage=dev")
+            .header("X-Registry-Auth", "a+b/c==")
+            .body(bollard::body_full(bytes::Bytes::new()))
+            .unwrap();
+        let request = prepared(request, OLDEST);
+        assert_eq!(request.uri().to_string(), "unix://2f72756e/v1.41/images/create?fromImage=dev");
+        assert_eq!(request.headers()["x-registry-auth"], "a-b_c==");
+        assert!(request.headers()["x-registry-auth"].is_sensitive());
+    }
 }

@@ -1,0 +1,62 @@
+//! Pulls from a real registry: what is new, what is private, what is away.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use hearthd::docker::{BollardEngine, Credentials, Engine, PullError};
+use tokio::sync::mpsc;
+
+use crate::support::registry::{PASSWORD, USERNAME};
+use crate::support::{Image, Registry};
+
+/// Pulls, and returns the layers that were told of.
+async fn pull(reference: &str, credentials: Option<&Credentials>) -> Result<BTreeSet<String>, PullError> {
+    let engine = BollardEngine::connect(Path::new("/var/run/docker.sock"));
+    let (progress, mut told) = mpsc::channel(1000);
+    engine.pull(reference, credentials, progress).await?;
+    let mut layers = BTreeSet::new();
+    while let Some(step) = told.recv().await {
+        layers.extend(step.layer.filter(|_| !step.status.is_empty()));
+    }
+    Ok(layers)
+}
+
+async fn digest(reference: &str) -> Option<String> {
+    let engine = BollardEngine::connect(Path::new("/var/run/docker.sock"));
+    engine.image(reference).await.unwrap().unwrap().digest
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn l6_a_tag_that_moved_is_picked_up() {
+    let mut registry = Registry::start();
+    let name = registry.push(&Image::coder().import(), "dev:latest");
+    assert!(pull(&name, None).await.unwrap().len() > 1, "no layer was told of");
+    let first = digest(&name).await.unwrap();
+    assert!(first.starts_with(&registry.name("dev@sha256:")), "{first}");
+    registry.push(&Image::coder().configure("true").import(), "dev:latest");
+    pull(&name, None).await.unwrap();
+    let second = digest(&name).await.unwrap();
+    assert_ne!(first, second);
+    pull(&second, None).await.unwrap();
+    let missing = pull(&registry.name("dev:no-such-tag"), None).await.unwrap_err();
+    assert!(matches!(missing, PullError::NotFound(_)), "{missing:?}");
+    let missing = pull(&registry.name("nothing:latest"), None).await.unwrap_err();
+    assert!(matches!(missing, PullError::NotFound(_)), "{missing:?}");
+    registry.down();
+    let down = pull(&name, None).await.unwrap_err();
+    assert!(matches!(down, PullError::Unreachable(_)), "{down:?}");
+    assert_eq!(digest(&name).await.unwrap(), second, "what is here stays");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn l6_a_private_registry_wants_its_credentials() {
+    let registry = Registry::start_private();
+    let name = registry.push(&Image::coder().import(), "dev:latest");
+    let credentials = |password: &str| Credentials { username: USERNAME.into(), password: password.into() };
+    let refused = pull(&name, None).await.unwrap_err();
+    assert!(matches!(refused, PullError::Denied(_)), "{refused:?}");
+    let refused = pull(&name, Some(&credentials("wrong?>~"))).await.unwrap_err();
+    assert!(matches!(refused, PullError::Denied(_)), "{refused:?}");
+    assert!(!format!("{refused:?} {refused}").contains("wrong"), "{refused}");
+    pull(&name, Some(&credentials(PASSWORD))).await.unwrap();
+}
