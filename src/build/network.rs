@@ -7,10 +7,14 @@ use crate::config::settings::Org;
 use crate::docker::{Network, NetworkSpec, labels};
 use crate::model::{Hook, Warning, WarningKind};
 
-/// Looks at the org's network; `Some` warns that it is not as configured and cannot be changed while it is used.
+/// Looks at the org's network, made here if it is missing, for that may fail; `Some` warns that it is not as
+/// configured and cannot be changed while it is used.
 pub(super) async fn check(tools: &Tools, org: &Org) -> Result<Option<Warning>, Broken> {
     let spec = spec(tools, org);
-    let Some(network) = tools.engine.network(&spec.name).await? else { return Ok(None) };
+    let Some(network) = tools.engine.network(&spec.name).await? else {
+        ensure(tools, org).await?;
+        return Ok(None);
+    };
     if !labels::is_our_network(&network, &tools.instance, &org.name) {
         return Err(Broken::Failed(format!(
             "network `{}` is there and is not ours. `docker network inspect {}` shows whose; remove it, or give \

@@ -1,5 +1,6 @@
 //! All of a build that can fail early, done before anything is changed (rule L6).
 
+use std::io::ErrorKind;
 use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::path::Path;
 
@@ -77,7 +78,10 @@ fn free(port: &PortMapping) -> Result<(), String> {
         Protocol::Tcp => TcpListener::bind(address).map(drop),
         Protocol::Udp => UdpSocket::bind(address).map(drop),
     };
-    taken.map_err(|error| {
-        format!("port {port} cannot be published: {error}. `ss -tulpn` shows who has it; choose another in `ports`")
-    })
+    // The engine may take ports that we may not.
+    taken.or_else(|error| if error.kind() == ErrorKind::PermissionDenied { Ok(()) } else { Err(error) }).map_err(
+        |error| {
+            format!("port {port} cannot be published: {error}. `ss -tulpn` shows who has it; choose another in `ports`")
+        },
+    )
 }

@@ -78,6 +78,8 @@ pub(super) struct Reconciler {
     looks: Looks,
     /// Set by the first look: the API answers from then on.
     looked: bool,
+    /// Set by the first look that showed anything.
+    swept: bool,
 }
 
 impl Reconciler {
@@ -102,6 +104,7 @@ impl Reconciler {
             reload_waiters: Vec::new(),
             looks,
             looked: false,
+            swept: false,
         }
     }
 
@@ -300,6 +303,9 @@ impl Reconciler {
                 tracked.inside = None;
                 tracked.ends.clear();
                 info!(workspace = %id, "`{id}` is off");
+                if !self.settings.orgs.contains_key(&tracked.record.org) {
+                    self.executor.clean(&[], self.settings.clone());
+                }
             }
             Done::Stopped(Err(why)) => {
                 tracked.not_before = now.wall.checked_add(RETRY_STOP).ok();
@@ -346,7 +352,7 @@ impl Reconciler {
             }
             self.engine = here;
         }
-        if !self.looked {
+        if !std::mem::replace(&mut self.swept, true) {
             // What an earlier hearthd left behind: none of ours is under way yet.
             self.executor.clean(&look.containers, self.settings.clone());
         }

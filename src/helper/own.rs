@@ -111,10 +111,8 @@ impl Giving {
         }
         let entry = open(dir, name)?;
         let stat = self.entry(&entry)?;
-        match FileType::from_raw_mode(stat.st_mode) {
-            FileType::Directory => read_dir(&entry).map(Some),
-            _ => Ok(None),
-        }
+        let is_directory = FileType::from_raw_mode(stat.st_mode) == FileType::Directory;
+        is_directory.then(|| read_dir(&entry)).transpose()
     }
 
     /// Gives one entry, if it is meant.
