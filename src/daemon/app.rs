@@ -123,10 +123,16 @@ impl App {
     pub async fn run(self) {
         let Self { reconciler, inlets, listener, mut visitors, context, service, stop, tasks, store } = self;
         tasks.spawn(api::serve_host(listener, context.clone()));
-        let guests = (context, tasks.clone());
+        let (guests, ending) = (tasks.clone(), stop.clone());
         tasks.spawn(async move {
-            while let Some(visitor) = visitors.recv().await {
-                guests.1.spawn(api::serve_workspace_connection(visitor, guests.0.clone()));
+            let serve = async {
+                while let Some(visitor) = visitors.recv().await {
+                    guests.spawn(api::serve_workspace_connection(visitor, context.clone()));
+                }
+            };
+            tokio::select! {
+                () = ending.cancelled() => {}
+                () = serve => {}
             }
         });
         let (mut ready, status) = (false, service.clone());
