@@ -38,6 +38,9 @@ const RESYNC: Duration = Duration::from_secs(60);
 const RETRY: Duration = Duration::from_secs(2);
 /// For workspaces of an org that is not declared any more.
 const STOP_GRACE: Duration = Duration::from_secs(10);
+/// When to look again after an event, one after the other: the engine's list lags behind what it tells (seen: a
+/// second on a busy machine).
+const SETTLE: [Duration; 3] = [Duration::from_millis(200), Duration::from_millis(800), Duration::from_secs(3)];
 /// How soon a stop that failed is tried again.
 const RETRY_STOP: Duration = Duration::from_secs(5);
 
@@ -47,6 +50,8 @@ struct Looks {
     next: u64,
     wanted: bool,
     running: bool,
+    /// How many more looks an event asks for: the engine's list shows what it told only after a while.
+    settling: usize,
 }
 
 /// Where the loop publishes what it knows.
@@ -125,7 +130,10 @@ impl Reconciler {
                 Some(report) = inlets.reports.recv() => self.report(report).await,
                 Some(event) = inlets.engine.recv() => self.engine_event(event),
                 Some(()) = inlets.reloads.recv() => self.reload_by_signal().await,
-                () = tokio::time::sleep(wait) => self.looks.wanted = true,
+                () = tokio::time::sleep(wait) => {
+                    self.looks.wanted = true;
+                    self.looks.settling = self.looks.settling.saturating_sub(1);
+                }
             }
         }
     }
@@ -164,7 +172,7 @@ impl Reconciler {
         }
         self.answer_waiters();
         self.publish(now);
-        wait
+        SETTLE.iter().rev().nth(self.looks.settling.wrapping_sub(1)).map_or(wait, |settle| wait.min(*settle))
     }
 
     async fn act(&mut self, id: &WorkspaceId, action: Action, because: &str, now: Now) {
@@ -221,14 +229,17 @@ impl Reconciler {
     /// Starts a look at the engine, if one is wanted and none runs.
     fn look(&mut self) {
         if self.looks.wanted && !self.looks.running {
-            self.looks = Looks { next: self.looks.next + 1, wanted: false, running: true };
+            self.looks = Looks { next: self.looks.next + 1, wanted: false, running: true, ..self.looks };
             self.executor.look(self.looks.next, matches!(self.engine, EngineView::Here { .. }));
         }
     }
 
     fn engine_event(&mut self, event: EngineEvent) {
         match event {
-            EngineEvent::Container { .. } | EngineEvent::Connected => self.looks.wanted = true,
+            EngineEvent::Container { .. } | EngineEvent::Connected => {
+                self.looks.wanted = true;
+                self.looks.settling = SETTLE.len();
+            }
             EngineEvent::Disconnected(why) => self.engine_away(&why),
         }
     }
