@@ -1,8 +1,8 @@
 //! The logs of builds (rules L2, X4): one text file each, `logs/<workspace's number>/<build>.log`, written as it happens so
 //! that a crash leaves what there was, followed live, bounded.
 //!
-//! A log never fails a build: where it cannot be written, it is cut. A writer is opened when its build is queued and
-//! dropped when it ends; whoever follows is woken by the one and let go by the other.
+//! A log never fails a build: where it cannot be written, it is cut. A writer is opened when its build is queued, which
+//! costs nothing before its first line, and dropped when the build ends: whoever follows waits in between.
 
 use std::collections::BTreeMap;
 use std::fs::{DirBuilder, File};
@@ -59,25 +59,11 @@ impl Logs {
         Self(Arc::new(Shared { dir: data_dir.join("logs"), clock, is_low, live: Mutex::default() }))
     }
 
-    /// Opens the log of a build, behind what it holds already; makes room for it first.
+    /// Opens the log of a build, behind what it holds already.
     pub fn open(&self, workspace: u64, build: BuildNumber) -> LogWriter {
-        let path = self.path(workspace, build);
-        let file = self.make_room(workspace, build).and_then(|()| {
-            let file = File::options().append(true).create(true).mode(0o600).open(&path)?;
-            let written = file.metadata()?.len();
-            Ok((file, written))
-        });
-        let (file, written) = match file {
-            Ok((file, written)) => (Some(file), written),
-            Err(error) => {
-                warn!(workspace, build = build.0, "cannot open the log of a build: {error}");
-                (None, 0)
-            }
-        };
         let (wake, wakened) = watch::channel(());
         lock(&self.0.live).insert((workspace, build), wakened);
-        let sink = Sink { file, written, looked_at: None, lines: Lines::default(), is_cut: false };
-        LogWriter { logs: self.clone(), key: (workspace, build), wake, sink: Mutex::new(sink) }
+        LogWriter { logs: self.clone(), key: (workspace, build), wake, sink: Mutex::default() }
     }
 
     /// Returns what a log holds; with `follow`, while its build goes on, also what comes until it ends. Of a build that
@@ -92,12 +78,9 @@ impl Logs {
         follow: bool,
     ) -> io::Result<BoxStream<'static, Bytes>> {
         let live = lock(&self.0.live).get(&(workspace, build)).cloned().filter(|_| follow);
-        let file = match tokio::fs::File::open(self.path(workspace, build)).await {
-            Ok(file) => file,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(stream::empty().boxed()),
-            Err(error) => return Err(error),
-        };
-        Ok(stream::unfold(Reader { file, live }, Reader::next).boxed())
+        let mut reader = Reader { path: self.path(workspace, build), file: None, live };
+        reader.open().await?;
+        Ok(stream::unfold(reader, Reader::next).boxed())
     }
 
     /// Removes all logs of a workspace.
@@ -113,6 +96,13 @@ impl Logs {
 
     fn path(&self, workspace: u64, build: BuildNumber) -> PathBuf {
         self.0.dir.join(workspace.to_string()).join(format!("{build}.log"))
+    }
+
+    fn create(&self, (workspace, build): Key) -> io::Result<(File, u64)> {
+        self.make_room(workspace, build)?;
+        let file = File::options().append(true).create(true).mode(0o600).open(self.path(workspace, build))?;
+        let written = file.metadata()?.len();
+        Ok((file, written))
     }
 
     fn make_room(&self, workspace: u64, opening: BuildNumber) -> io::Result<()> {
@@ -157,13 +147,22 @@ pub struct LogWriter {
     sink: Mutex<Sink>,
 }
 
+#[derive(Default)]
 struct Sink {
-    file: Option<File>,
+    state: SinkState,
     written: u64,
     /// `written` when the disk was last looked at.
     looked_at: Option<u64>,
     lines: Lines,
     is_cut: bool,
+}
+
+#[derive(Default)]
+enum SinkState {
+    #[default]
+    Unopened,
+    Open(File),
+    Closed,
 }
 
 impl LogWriter {
@@ -190,7 +189,7 @@ impl LogWriter {
         }
         let prefix = format!("{:.0} {:<11} ", (self.logs.0.clock)(), stage.as_str());
         let text: String = lines.into_iter().flat_map(|line| [prefix.clone(), line, "\n".into()]).collect();
-        if sink.write(&self.logs.0, text.as_bytes(), bound, &prefix) {
+        if sink.write(self, text.as_bytes(), bound, &prefix) {
             self.wake.send_replace(());
         }
     }
@@ -198,13 +197,24 @@ impl LogWriter {
 
 impl Sink {
     /// Writes as much as is allowed; returns whether there is more to read.
-    fn write(&mut self, logs: &Shared, text: &[u8], bound: u64, prefix: &str) -> bool {
-        let Some(file) = &mut self.file else { return false };
+    fn write(&mut self, writer: &LogWriter, text: &[u8], bound: u64, prefix: &str) -> bool {
+        let (workspace, build) = (writer.key.0, writer.key.1.0);
+        if matches!(self.state, SinkState::Unopened) {
+            match writer.logs.create(writer.key) {
+                Ok((file, written)) => (self.state, self.written) = (SinkState::Open(file), written),
+                Err(error) => {
+                    warn!(workspace, build, "cannot open the log of a build: {error}");
+                    self.state = SinkState::Closed;
+                }
+            }
+        }
+        let SinkState::Open(file) = &mut self.state else { return false };
+        let logs = &writer.logs.0;
         if self.looked_at.is_none_or(|looked_at| self.written - looked_at >= LOOK) {
             self.looked_at = Some(self.written);
             if (logs.is_low)(&logs.dir) {
                 let _ = writeln!(file, "{prefix}less than 5 % of the disk is free: this log ends here");
-                self.file = None;
+                self.state = SinkState::Closed;
                 return true;
             }
         }
@@ -217,8 +227,8 @@ impl Sink {
         };
         self.is_cut |= !fits;
         if let Err(error) = file.write_all(text) {
-            warn!("cannot write the log of a build: {error}");
-            self.file = None;
+            warn!(workspace, build, "cannot write the log of a build: {error}");
+            self.state = SinkState::Closed;
             return false;
         }
         self.written += text.len() as u64;
@@ -243,12 +253,33 @@ impl std::fmt::Debug for LogWriter {
 }
 
 struct Reader {
-    file: tokio::fs::File,
+    path: PathBuf,
+    file: Option<tokio::fs::File>,
     /// Wakes at each writing; gone when there will be none.
     live: Option<watch::Receiver<()>>,
 }
 
 impl Reader {
+    /// Opens the file, if it is there.
+    async fn open(&mut self) -> io::Result<()> {
+        if self.file.is_none() {
+            self.file = match tokio::fs::File::open(&self.path).await {
+                Ok(file) => Some(file),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+                Err(error) => return Err(error),
+            };
+        }
+        Ok(())
+    }
+
+    async fn read(&mut self, piece: &mut [u8]) -> io::Result<usize> {
+        self.open().await?;
+        match &mut self.file {
+            Some(file) => file.read(piece).await,
+            None => Ok(0),
+        }
+    }
+
     async fn next(mut self) -> Option<(Bytes, Self)> {
         let mut piece = vec![0; PIECE];
         loop {
@@ -260,7 +291,7 @@ impl Reader {
                 }
                 None => true,
             };
-            match self.file.read(&mut piece).await {
+            match self.read(&mut piece).await {
                 Ok(0) if ended => return None,
                 Ok(0) => {}
                 Ok(n) => {
@@ -268,7 +299,7 @@ impl Reader {
                     return Some((piece.into(), self));
                 }
                 Err(error) => {
-                    warn!("cannot read the log of a build: {error}");
+                    warn!("cannot read {}: {error}", self.path.display());
                     return None;
                 }
             }
@@ -348,6 +379,21 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn l2_who_follows_a_queued_build_waits_for_its_first_line() {
+        let (dir, logs) = logs();
+        let (log, cancelled) = (logs.open(7, BuildNumber(1)), logs.open(7, BuildNumber(2)));
+        assert!(!dir.path().join("logs").exists());
+        let writer = async {
+            tokio::task::yield_now().await;
+            log.line(Stage::Pull, "first");
+            drop((log, cancelled));
+        };
+        let (first, none, ()) = tokio::join!(text(&logs, 1, true), text(&logs, 2, true), writer);
+        assert!(first.ends_with("first\n"), "{first}");
+        assert_eq!(none, "");
+    }
+
+    #[tokio::test]
     async fn x4_one_log_is_bounded_and_hearthds_own_lines_are_there_after_a_flood() {
         let (dir, logs) = logs();
         let log = logs.open(7, BuildNumber(1));
@@ -364,7 +410,7 @@ mod tests {
     #[test]
     fn l2_twenty_logs_and_50_mib_are_kept() {
         let (dir, logs) = logs();
-        (1..=30).for_each(|n| drop(logs.open(7, BuildNumber(n))));
+        (1..=30).for_each(|n| logs.open(7, BuildNumber(n)).line(Stage::Pull, "x"));
         let count = || std::fs::read_dir(dir.path().join("logs/7")).unwrap().count();
         assert_eq!(count(), KEPT);
         assert!(dir.path().join("logs/7/11.log").exists());
@@ -372,9 +418,9 @@ mod tests {
             let file = File::options().write(true).open(dir.path().join(format!("logs/7/{n}.log"))).unwrap();
             file.set_len(ONE / 2).unwrap();
         }
-        drop(logs.open(7, BuildNumber(31)));
+        logs.open(7, BuildNumber(31)).line(Stage::Pull, "x");
         assert_eq!(count(), 4);
-        drop(logs.open(8, BuildNumber(1)));
+        logs.open(8, BuildNumber(1)).line(Stage::Pull, "x");
         logs.remove(7).unwrap();
         logs.remove(7).unwrap();
         assert!(!dir.path().join("logs/7").exists());
