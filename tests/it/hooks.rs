@@ -125,6 +125,20 @@ impl World {
         docker(&["exec", "--user", "0", &self.name, "/bin/sh", "-c", script]).ok()
     }
 
+    /// The command lines of the container's processes that hold a text.
+    fn processes(&self, text: &str) -> Vec<String> {
+        let all = docker(&["exec", &self.name, "ps", "-o", "args"]).ok();
+        assert!(all.contains("init"), "{all}");
+        all.lines().filter(|line| line.contains(text)).map(String::from).collect()
+    }
+
+    fn wait_for_no(&self, text: &str) {
+        wait_for(&format!("the end of {text}"), || match self.processes(text) {
+            none if none.is_empty() => Ok(()),
+            some => Err(format!("{some:?}")),
+        });
+    }
+
     async fn log(&self) -> String {
         let pieces = self.logs.read(1, BUILD, false).await.unwrap().collect::<Vec<_>>().await;
         String::from_utf8(pieces.concat()).unwrap()
@@ -304,11 +318,9 @@ async fn h4_a_service_that_a_hook_leaves_holds_nothing_up_and_lives_on() {
     // It writes ten times a second into a pipe whose first reader is gone.
     let alive = "n=0; while [ $n -lt 10 ]; do kill -0 $(cat ~/pid) || exit 1; n=$((n+1)); sleep 0.1; done; echo alive";
     assert_eq!(world.sh(alive), "alive\n");
+    assert_eq!(world.processes("hook drain").len(), 1);
     world.sh("kill $(cat ~/pid)");
-    wait_for("the pipe's reader to end", || match world.sh("pgrep -f 'hook drain' || true") {
-        none if none.is_empty() => Ok(()),
-        some => Err(some),
-    });
+    world.wait_for_no("hook drain");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -321,7 +333,7 @@ async fn h4_at_the_timeout_everything_of_the_hook_ends() {
     assert_eq!((warning.kind, warning.exit_code), (WarningKind::Timeout, None));
     assert!(warning.message.contains("`hook_timeout` (1s)"), "{warning:?}");
     assert_eq!(warning.tail.first().map(String::as_str), Some("begun"));
-    assert_eq!(world.sh("pgrep -f 'sleep 777' || true"), "");
+    assert_eq!(world.processes("sleep 777"), Vec::<String>::new());
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -339,14 +351,9 @@ async fn l8_a_hook_that_kills_its_parent_is_seen_through() {
         (WarningKind::Signal, Some(137), &["before".into()][..])
     );
     assert!(warning.message.contains("killed the process of hearth that ran it"), "{warning:?}");
-    wait_for("the hook's end", || match world.sh("pgrep -f 'configure' || true") {
-        none if none.is_empty() => Ok(()),
-        some => Err(some),
-    });
+    world.wait_for_no("/coder/configure");
     // The report cannot be written by the hook: the runner's descriptors are out of its reach.
-    let ran = world
-        .script("for fd in /proc/$PPID/fd/2 /dev/stderr; do echo '{\"steps\":[],\"facts\":{}}' > $fd; done; exit 6")
-        .await;
+    let ran = world.script("(echo '{\"steps\":[],\"facts\":{}}' > /proc/$PPID/fd/2) && exit 7; exit 6").await;
     assert_eq!(only(&ran).exit_code, Some(6));
 }
 
