@@ -1,5 +1,7 @@
 //! `POST …/start|rebuild|stop|cancel|personalize`: a reply means done, or accepted as that build.
 
+use std::time::Duration;
+
 use axum::Json;
 use axum::extract::State;
 
@@ -9,10 +11,13 @@ use super::change::{Done, change};
 use super::error::{ApiError, ApiResult};
 use super::extract::{Body, Named, Nothing};
 use super::gate::{Patience, answer};
-use super::wire::{Accepted, ErrorBody, StartRequest};
+use super::wire::{Accepted, ErrorBody, ErrorCode, StartRequest};
 use crate::access::{Allowed, Role, Verb};
 use crate::handle::Started;
-use crate::model::{BuildNumber, BuildReason, WorkspaceId};
+use crate::model::{BuildNumber, BuildReason, Moment, OffReason, State as WorkspaceState, WorkspaceId};
+
+/// How long a workspace that was stopped is left off by connections without a terminal (rule W2).
+const STAYS_OFF: Duration = Duration::from_secs(600);
 
 /// Asks for the workspace to run; accepted as the build that is on its way, or done if it runs
 #[utoipa::path(post, path = "/v1/workspaces/{user}/{name}/start", tag = "workspaces",
@@ -27,6 +32,10 @@ pub(super) async fn start(
 ) -> ApiResult<Json<Accepted>> {
     let asked = asked_reason(&request)?;
     change(context, caller, Verb::Start, id, move |context, reached| async move {
+        if asked == Some(BuildReason::Connect) && !request.interactive {
+            let now = (context.outside.clock)();
+            leave_off(&reached.view.state, reached.allowed.workspace(), now)?;
+        }
         let reason = asked.unwrap_or_else(|| own_reason(&reached.allowed));
         let started =
             answer(&context.handle, Patience::Accepted, context.handle.start(&reached.allowed, reason)).await?;
@@ -126,6 +135,18 @@ fn asked_reason(request: &StartRequest) -> ApiResult<Option<BuildReason>> {
     }
 }
 
+/// Refuses to let a connection without a terminal start what was stopped a moment ago (rule W2).
+fn leave_off(state: &WorkspaceState, id: &WorkspaceId, now: Moment) -> ApiResult<()> {
+    let WorkspaceState::Off { since, why: OffReason::Stopped | OffReason::AutoOff } = state else { return Ok(()) };
+    let off = Duration::try_from(now.duration_since(*since)).unwrap_or_default();
+    if off >= STAYS_OFF {
+        return Ok(());
+    }
+    let message =
+        format!("`{id}` was stopped {} s ago, and no connection without a terminal starts it yet", off.as_secs());
+    Err(ApiError::new(ErrorCode::Conflict, message).hint(format!("`hearth start {id}` does")))
+}
+
 fn own_reason(allowed: &Allowed) -> BuildReason {
     match allowed.role() {
         Role::Owner | Role::Inside => BuildReason::User,
@@ -146,4 +167,26 @@ fn accepted(allowed: &Allowed, started: Started) -> Done<Json<Accepted>> {
 fn with_build(workspace: &WorkspaceId, build: BuildNumber, after: String) -> Done<Json<Accepted>> {
     let reply = Accepted { workspace: workspace.clone(), build: Some(build) };
     Done { reply: Json(reply), after: Some(after) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn w2_what_was_stopped_a_moment_ago_is_left_off_by_connections_without_a_terminal() {
+        let since: Moment = "2026-07-01T12:00:00Z".parse().unwrap();
+        let id: WorkspaceId = "alice/main".parse().unwrap();
+        let left_off = |why, seconds: i64| {
+            let now = since + jiff::SignedDuration::from_secs(seconds);
+            leave_off(&WorkspaceState::Off { since, why }, &id, now).is_err()
+        };
+        for why in [OffReason::Stopped, OffReason::AutoOff] {
+            assert_eq!([0, 599, 600].map(|seconds| left_off(why, seconds)), [true, true, false], "{why:?}");
+        }
+        assert!(left_off(OffReason::Stopped, -5), "a clock that went back is no reason to start it");
+        assert!(!left_off(OffReason::NeverBuilt, 1));
+        let failed = WorkspaceState::Failed { since, failure: "x".into(), retry_at: None };
+        assert!(leave_off(&failed, &id, since).is_ok());
+    }
 }

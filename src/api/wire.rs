@@ -155,6 +155,9 @@ pub struct StartRequest {
     /// `connect` when somebody is about to enter.
     #[schema(value_type = Option<String>)]
     pub reason: Option<BuildReason>,
+    /// Whether somebody who connects sits at a terminal. One who does not, such as an IDE that connects again, does
+    /// not start what was stopped a moment ago (rule W2).
+    pub interactive: bool,
 }
 
 /// The reply to `start`, `rebuild`, `cancel`, `personalize`; `build` is null where nothing had to be done.

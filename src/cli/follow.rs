@@ -12,9 +12,9 @@ use super::Context;
 use super::client::{Client, Stream};
 use super::error::{Error, Kind, Result};
 use super::render::progress::Progress;
-use super::render::visible::Lines;
+use super::render::visible::{self, Lines};
 use super::render::width;
-use crate::api::wire::BuildDetail;
+use crate::api::wire::{BuildDetail, WorkspaceDetail};
 use crate::model::{BuildNumber, BuildResult, Moment, Stage, WorkspaceId};
 
 /// The exit code of a command that was left with Ctrl-C, as shells have it.
@@ -71,10 +71,11 @@ pub(crate) async fn follow(context: &Context, client: &Client, watched: Watched<
     end
 }
 
-/// Returns the last lines of a build's log; nothing where it cannot be had.
-pub(crate) async fn tail_of_log(client: &Client, workspace: &WorkspaceId, build: BuildNumber) -> Vec<String> {
+/// Returns the last lines of a build's log, without those that say the failure itself; nothing where it cannot be had.
+pub(crate) async fn tail_of_log(client: &Client, workspace: &WorkspaceId, build: &BuildDetail) -> Vec<String> {
     let mut tail = VecDeque::new();
-    let Ok(mut stream) = client.stream(&log_path(workspace, build, false)).await else { return vec![] };
+    let path = log_path(workspace, build.build.number, false);
+    let Ok(mut stream) = client.stream(&path).await else { return vec![] };
     let mut lines = Lines::default();
     let reading = async {
         while let Ok(Some(bytes)) = stream.next().await {
@@ -89,7 +90,15 @@ pub(crate) async fn tail_of_log(client: &Client, workspace: &WorkspaceId, build:
     };
     _ = timeout(REST_OF_LOG, reading).await;
     tail.extend(lines.finish());
-    tail.iter().map(|line| without_time(line).to_owned()).collect()
+    let failure: Vec<String> = build.failure.iter().flat_map(|failure| failure.lines()).map(visible::line).collect();
+    let says_it = |line: &str| failure.iter().any(|said| !said.is_empty() && line.ends_with(said.as_str()));
+    tail.iter().map(|line| without_time(line)).filter(|line| !says_it(line)).map(str::to_owned).collect()
+}
+
+/// Returns the path of a build's log.
+pub(crate) fn log_path(workspace: &WorkspaceId, build: BuildNumber, follow: bool) -> String {
+    let query = if follow { "?follow=true" } else { "" };
+    format!("/v1/workspaces/{workspace}/builds/{build}/log{query}")
 }
 
 /// Returns a line of a log without the time that it begins with.
@@ -100,18 +109,14 @@ fn without_time(line: &str) -> &str {
     }
 }
 
-/// Returns a line of a log, its time gone, without the stage that it begins with.
-fn without_stage(line: &str) -> &str {
-    match line.split_once(' ') {
-        Some((stage, rest)) if Stage::ALL.iter().any(|one| one.as_str() == stage) => rest.trim_start(),
-        _ => line,
+/// Returns the stage that a line of a log, its time gone, begins with, and what it says.
+fn stage_and_text(line: &str) -> (Option<Stage>, &str) {
+    let parts = line.split_once(' ');
+    let stage = parts.and_then(|(stage, _)| Stage::ALL.into_iter().find(|one| one.as_str() == stage));
+    match (stage, parts) {
+        (Some(_), Some((_, text))) => (stage, text.trim_start()),
+        _ => (None, line),
     }
-}
-
-/// Returns the path of a build's log.
-pub(crate) fn log_path(workspace: &WorkspaceId, build: BuildNumber, follow: bool) -> String {
-    let query = if follow { "?follow=true" } else { "" };
-    format!("/v1/workspaces/{workspace}/builds/{build}/log{query}")
 }
 
 struct Watch<'a> {
@@ -123,7 +128,8 @@ struct Watch<'a> {
     log: Option<Stream>,
     log_was_read: bool,
     lines: Lines,
-    tail: String,
+    /// The last line of the log, and its stage.
+    tail: (Option<Stage>, String),
     /// Since when hearthd does not answer.
     lost: Option<Instant>,
 }
@@ -140,7 +146,7 @@ impl<'a> Watch<'a> {
             log: None,
             log_was_read: false,
             lines: Lines::default(),
-            tail: String::new(),
+            tail: (None, String::new()),
             lost: None,
         };
         watch.listen().await;
@@ -203,10 +209,19 @@ impl<'a> Watch<'a> {
         let Watched { workspace, build, .. } = self.watched;
         let builds: Vec<BuildDetail> = self.client.get(&format!("/v1/workspaces/{workspace}/builds")).await?;
         self.lost = None;
-        builds.into_iter().find(|one| one.build.number == build).ok_or_else(|| {
+        let found = builds.into_iter().find(|one| one.build.number == build).ok_or_else(|| {
             Error::new(Kind::NotFound, format!("build {build} of `{workspace}` is not there any more"))
                 .hint(format!("hearth show {workspace}"))
-        })
+        })?;
+        if self.watched.until == Until::HooksEnded { self.hooks_of(found).await } else { Ok(found) }
+    }
+
+    /// Of hooks that are run again only the workspace itself tells; the build is recorded anew when they have ended.
+    async fn hooks_of(&self, build: BuildDetail) -> Result<BuildDetail> {
+        let path = format!("/v1/workspaces/{}", self.watched.workspace);
+        let WorkspaceDetail { summary, mut stages, .. } = self.client.get(&path).await?;
+        stages.retain(|stage| stage.stage == Stage::Personalize);
+        Ok(BuildDetail { stages, warnings: summary.warnings, ..build })
     }
 
     fn reached(&self, build: &BuildDetail) -> bool {
@@ -221,7 +236,9 @@ impl<'a> Watch<'a> {
 
     fn draw(&mut self, build: &BuildDetail) {
         if !self.context.out.quiet {
-            let drawing = self.progress.update(build, &self.tail, self.context.now());
+            let (stage, tail) = &self.tail;
+            let tail = if *stage == build.build.stage { tail } else { "" };
+            let drawing = self.progress.update(build, tail, self.context.now());
             self.context.out.say_raw(drawing);
         }
     }
@@ -243,7 +260,8 @@ impl<'a> Watch<'a> {
 
     fn show(&mut self, complete: Vec<String>) {
         let Some(last) = complete.last() else { return };
-        self.tail = without_stage(without_time(last)).to_owned();
+        let (stage, text) = stage_and_text(without_time(last));
+        self.tail = (stage, text.to_owned());
         if self.watched.verbose {
             self.clear();
             complete.iter().for_each(|line| self.context.out.say(without_time(line)));
@@ -323,9 +341,9 @@ mod tests {
     fn a_line_of_a_log_is_shown_without_what_stands_beside_it_anyway() {
         let line = "2026-07-01T12:00:00Z configure   apt-get install";
         assert_eq!(without_time(line), "configure   apt-get install");
-        assert_eq!(without_stage(without_time(line)), "apt-get install");
+        assert_eq!(stage_and_text(without_time(line)), (Some(Stage::Configure), "apt-get install"));
         for line in ["", "apt-get install", "configured it"] {
-            assert_eq!(without_stage(without_time(line)), line);
+            assert_eq!(stage_and_text(without_time(line)), (None, line));
         }
     }
 }

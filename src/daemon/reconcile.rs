@@ -19,7 +19,7 @@ use tracing::{error, info, warn};
 
 use super::execute::{Done, Executor, Look, Report};
 use super::reload::ReloadWaiter;
-use super::world::{Tracked, World};
+use super::world::{Tracked, World, close_stage};
 use crate::build::Progress;
 use crate::config::Settings;
 use crate::decide::{self, Action, Doing, Observed};
@@ -336,6 +336,7 @@ impl Reconciler {
                         !matches!(warning.hook, crate::model::Hook::Personalize | crate::model::Hook::Dotfiles)
                     });
                     build.warnings.extend(warnings);
+                    close_stage(build, now.wall);
                     self.executor.save_build(id, build).await;
                 }
             }

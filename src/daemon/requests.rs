@@ -4,7 +4,9 @@ use super::reconcile::Reconciler;
 use super::world::Operation;
 use crate::decide::{Doing, Observed};
 use crate::handle::{EngineView, Reply, Request, RequestError, Started};
-use crate::model::{BuildNumber, BuildReason, BuildResult, OffReason, Power, Requester, WorkspaceId};
+use crate::model::{
+    BuildNumber, BuildReason, BuildResult, OffReason, Power, Requester, Stage, StageTiming, WorkspaceId,
+};
 
 impl Reconciler {
     pub(super) async fn request(&mut self, request: Request) {
@@ -127,13 +129,16 @@ impl Reconciler {
 
     fn personalize(&mut self, id: &WorkspaceId, requester: &Requester) -> Result<BuildNumber, RequestError> {
         self.engine_here()?;
-        let settings = self.settings.clone();
+        let (settings, now) = (self.settings.clone(), self.executor.now());
         let tracked = self.world.workspaces.get_mut(id).ok_or_else(|| gone(id))?;
-        let (Some(_), Some(build)) = (&tracked.inside, &tracked.build) else { return Err(not_running(id)) };
+        let (Some(_), Some(build)) = (&tracked.inside, &mut tracked.build) else { return Err(not_running(id)) };
         if tracked.operation.is_some() || !matches!(tracked.observed, Observed::Running { .. }) {
             return Err(not_running(id));
         }
         tracing::info!(workspace = %id, requester = %requester, "`{id}` is personalized again");
+        // Shown while it runs and recorded when it has ended: a hearthd that is killed meanwhile finds the old times.
+        build.stages.retain(|timing| timing.stage != Stage::Personalize);
+        build.stages.push(StageTiming { stage: Stage::Personalize, started_at: now.wall, took: None });
         let (record, number) = (tracked.record.clone(), build.number);
         let executor = &self.executor;
         tracked.begin(Doing::Tending, |cancel| executor.personalize(record, number, settings, cancel));

@@ -178,7 +178,7 @@ fn start_follows_the_build_with_a_line_per_stage() {
         "alice/main: build 17\nbuild 17 waits for its turn\n  pull           3.2 s\n  create        0.01 s\n  \
          personalize    1.5 s\nenter it with: hearth ssh alice/main\n"
     );
-    assert_eq!(fake.asked(&format!("POST {MAIN}/start"))[0].body, json!({ "reason": null }));
+    assert_eq!(fake.asked(&format!("POST {MAIN}/start"))[0].body, json!({ "reason": null, "interactive": false }));
 }
 
 #[test]
@@ -264,6 +264,34 @@ fn verbose_shows_all_of_the_log_harmless() {
 }
 
 #[test]
+fn h4_personalize_is_followed_until_the_hook_has_ended() {
+    let fake = Fake::start();
+    fake.says(&format!("POST {MAIN}/personalize"), 200, json!({ "workspace": "alice/main", "build": 17 }));
+    fake.says(&format!("GET {MAIN}/builds"), 200, json!([build(17, Some("ok"), &[("pull", Some(1.0))])]));
+    let warning = |hook: &str| json!({ "hook": hook, "kind": "exit", "exit_code": 3, "message": hook, "tail": [] });
+    let looks = Arc::new(AtomicU32::new(0));
+    let failing = Arc::new(AtomicU32::new(0));
+    let fails = failing.clone();
+    fake.answers(&format!("GET {MAIN}"), move || {
+        let mut seen = detail("alice/main", "running", None);
+        let over = looks.fetch_add(1, Ordering::Relaxed) > 0;
+        seen["stages"] = build(17, None, &[("pull", Some(1.0)), ("personalize", over.then_some(2.5))])["stages"].clone();
+        seen["warnings"] = match fails.load(Ordering::Relaxed) {
+            0 => json!([warning("configure")]),
+            _ => json!([warning("personalize")]),
+        };
+        Answer::Json(200, seen)
+    });
+    let done = ran(&fake, &["personalize", "main"]);
+    assert_eq!(done.ok(), "alice/main is personalized\n");
+    assert_eq!(done.stderr(), "  personalize    2.5 s\n");
+
+    failing.store(1, Ordering::Relaxed);
+    let failed = ran(&fake, &["personalize", "main"]).fails(1);
+    assert!(failed.contains("warning: personalize\n") && failed.contains("hint: "), "{failed}");
+}
+
+#[test]
 fn ctrl_c_detaches_with_130_and_a_word() {
     let fake = Fake::start();
     building(&fake, "start", vec![build(17, None, &[("pull", None)])]);
@@ -316,7 +344,7 @@ fn w2_ssh_builds_what_is_off_and_says_why_it_cannot_be_entered() {
     let error = entered.fails(1);
     assert!(error.contains("  pull           2.0 s  failed\n") && error.contains("no such image"), "{error}");
     assert_eq!(entered.stdout(), "", "stdout belongs to the command");
-    assert_eq!(fake.asked(&format!("POST {MAIN}/start"))[0].body, json!({ "reason": "connect" }));
+    assert_eq!(fake.asked(&format!("POST {MAIN}/start"))[0].body, json!({ "reason": "connect", "interactive": false }));
     let head = fake.asked(&enter)[0].head.clone();
     for line in ["connection: upgrade", "upgrade: hearth-enter/1"] {
         assert!(head.iter().any(|one| one == line), "{head:?}");

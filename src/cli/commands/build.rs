@@ -66,7 +66,7 @@ impl BuildArgs {
         let state = state_text(&detail);
         if let Some(failure) = failure_of(id, build, &state) {
             if !self.verbose {
-                let tail = tail_of_log(client, id, build.build.number).await;
+                let tail = tail_of_log(client, id, build).await;
                 out.say_raw(tail_text(&tail, out.talk_colours));
             }
             if out.json {

@@ -33,7 +33,10 @@ fn text(detail: &WorkspaceDetail, now: Moment, zone: &TimeZone, colours: bool) -
     let state = super::list::look(summary.state).paint(&summary.state.to_string(), colours);
     let id = Style::Bold.paint(&summary.workspace.to_string(), colours);
     let mut out = format!("{id} is {state} since {}\n", when(summary.since, now, zone));
-    out.push_str(&format!("  {}\n\n", visible::line(&detail.because)));
+    if detail.failure.as_ref() != Some(&detail.because) {
+        out.push_str(&format!("  {}\n", visible::line(&detail.because)));
+    }
+    out.push('\n');
     let mut field = |name: &str, value: Option<String>| {
         if let Some(value) = value.filter(|value| !value.is_empty()) {
             out.push_str(&format!("  {name:<11} {}\n", visible::line(&value)));
@@ -67,8 +70,9 @@ fn troubles(detail: &WorkspaceDetail, colours: bool) -> String {
         out.push_str(&format!("\n{} {}\n", Style::Bad.paint("failed:", colours), visible::text(failure)));
         out.push_str(&format!("  hearth logs {id}{number}; once it is mended: hearth rebuild {id}\n"));
     }
-    for warning in &summary.warnings {
-        out.push_str(&format!("\n{}", warning_text(warning, colours)));
+    if !summary.warnings.is_empty() {
+        out.push('\n');
+        summary.warnings.iter().for_each(|warning| out.push_str(&warning_text(warning, colours)));
     }
     if !summary.outdated.is_empty() {
         let word = Style::Warn.paint("outdated:", colours);
@@ -124,7 +128,9 @@ fn stages(stages: &[StageTime]) -> String {
 
 fn resources(resources: &Resources) -> Option<String> {
     let pids = resources.pids?;
-    let cpus = resources.cpus.map_or_else(|| "all cpus".into(), |cpus| format!("{cpus} cpus"));
+    let cpus = resources
+        .cpus
+        .map_or_else(|| "all cpus".into(), |cpus| format!("{cpus} cpu{}", if cpus == 1.0 { "" } else { "s" }));
     let memory = resources.memory.map_or_else(|| "unlimited memory".into(), |bytes| format!("{} memory", size(bytes)));
     Some(format!("{cpus}, {memory}, {pids} processes"))
 }

@@ -3,7 +3,6 @@
 use std::io::{Cursor, IsTerminal, stdin, stdout};
 use std::time::Duration;
 
-use clap_complete::engine::ArgValueCandidates;
 use tokio::io::AsyncReadExt;
 use tokio::time::{Instant, sleep};
 
@@ -13,7 +12,7 @@ use crate::cli::client::{Client, Patience, Upgraded};
 use crate::cli::error::{Error, Kind, Result};
 use crate::cli::follow::{DETACHED, End, Until, Watched, failure_of, follow, tail_of_log};
 use crate::cli::render::progress::tail_text;
-use crate::cli::target::Name;
+use crate::cli::target::Target;
 use crate::enter::client::{Local, Outcome, attach, environment};
 use crate::enter::{Open, PROTOCOL, Run, Size, terminal_size};
 use crate::model::{BuildReason, WorkspaceId};
@@ -23,16 +22,16 @@ const OPENING: Duration = Duration::from_secs(10);
 
 /// Enter a workspace: a shell in it, or a command; one that is off is built first
 ///
-/// The command's arguments reach it as they are, with no shell between. A terminal is used where stdin and stdout are
+/// The command's arguments reach it as they are, with no shell between. What was stopped in the last ten minutes is
+/// built only for a terminal (`-t`), or by `hearth start`. A terminal is used where stdin and stdout are
 /// one and no command is given. The exit code is the command's, 128 + n after signal n; hearth's own failures have
 /// the codes of every command.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Workspace: `name` of your own, or `user/name`
-    #[arg(value_name = "WORKSPACE", add = ArgValueCandidates::new(crate::cli::complete::workspaces))]
-    workspace: Name,
+    #[command(flatten)]
+    target: Target,
     /// Command to run, and its arguments
-    #[arg(value_name = "CMD", trailing_var_arg = true)]
+    #[arg(value_name = "CMD", last = true)]
     command: Vec<String>,
     /// Use a terminal even for a command
     #[arg(long, short = 't', conflicts_with = "no_tty")]
@@ -48,14 +47,15 @@ pub(crate) struct Args {
 impl Args {
     pub(crate) async fn run(self, context: &Context) -> Result<u8> {
         let client = context.client()?;
-        let workspace = self.workspace.resolve(&client).await?;
-        let Some(Upgraded { stream, already_read }) = self.open(context, &client, &workspace).await? else {
+        let workspace = self.target.resolve(&client).await?;
+        let open = self.asked();
+        let Some(Upgraded { stream, already_read }) = self.open(context, &client, &workspace, &open).await? else {
             return Ok(DETACHED);
         };
         let (read, write) = stream.into_split();
         let stream = tokio::io::join(Cursor::new(already_read).chain(read), write);
         let local = Local::standard();
-        let entered = async { attach(stream, self.asked(), local?).await };
+        let entered = async { attach(stream, open, local?).await };
         let broken = |error| Error::new(Kind::Failed, format!("cannot use this terminal: {error}"));
         let outcome = entered.await.map_err(broken)?;
         if let Outcome::Lost(why) = &outcome {
@@ -78,7 +78,13 @@ impl Args {
     }
 
     /// Opens the way in, building the workspace where it is off; nothing where somebody detached from that.
-    async fn open(&self, context: &Context, client: &Client, workspace: &WorkspaceId) -> Result<Option<Upgraded>> {
+    async fn open(
+        &self,
+        context: &Context,
+        client: &Client,
+        workspace: &WorkspaceId,
+        open: &Open,
+    ) -> Result<Option<Upgraded>> {
         let path = format!("/v1/workspaces/{workspace}/enter");
         let mut deadline = None;
         loop {
@@ -90,7 +96,7 @@ impl Args {
             if deadline.is_some_and(|deadline| Instant::now() > deadline) {
                 return Err(refused);
             }
-            if !start(context, client, workspace).await? {
+            if !start(context, client, workspace, open.terminal.is_some()).await? {
                 return Ok(None);
             }
             match deadline {
@@ -102,9 +108,9 @@ impl Args {
 }
 
 /// Has the workspace built where it is off, and waits until people may enter; false where somebody detached.
-async fn start(context: &Context, client: &Client, workspace: &WorkspaceId) -> Result<bool> {
+async fn start(context: &Context, client: &Client, workspace: &WorkspaceId, interactive: bool) -> Result<bool> {
     let out = context.out;
-    let request = StartRequest { reason: Some(BuildReason::Connect) };
+    let request = StartRequest { reason: Some(BuildReason::Connect), interactive };
     let accepted: Accepted =
         client.post(&format!("/v1/workspaces/{workspace}/start"), &request, Patience::Short).await?;
     let Some(build) = accepted.build else { return Ok(true) };
@@ -118,7 +124,7 @@ async fn start(context: &Context, client: &Client, workspace: &WorkspaceId) -> R
         End::Reached(built) => match failure_of(workspace, &built, &format!("{workspace} cannot be entered")) {
             None => Ok(true),
             Some(failure) => {
-                let tail = tail_of_log(client, workspace, build).await;
+                let tail = tail_of_log(client, workspace, &built).await;
                 out.say_raw(tail_text(&tail, out.talk_colours));
                 Err(failure)
             }
@@ -149,9 +155,9 @@ mod tests {
         for (line, command) in [
             ("ssh main", &[][..]),
             ("ssh main -- ls -la", &["ls", "-la"]),
-            ("ssh main ls -la", &["ls", "-la"]),
             ("ssh main -- -x --json", &["-x", "--json"]),
-            ("ssh main git -t --json --", &["git", "-t", "--json", "--"]),
+            ("ssh main -- git -t --json --", &["git", "-t", "--json", "--"]),
+            ("ssh -- true", &["true"]),
             ("ssh main -T -- x", &["x"]),
             ("ssh -t main -- sh -c a;b", &["sh", "-c", "a;b"]),
         ] {
@@ -160,6 +166,7 @@ mod tests {
             assert!(!line.json);
         }
         assert!(parse("ssh --json main -- x").json);
+        assert!(Line::try_parse_from(["ssh", "main", "ls"]).is_err(), "a forgotten `--` is said");
     }
 
     #[test]

@@ -42,7 +42,7 @@ impl Progress {
             }
         }
         let running = build.stages.iter().find(|stage| stage.seconds.is_none());
-        if let (true, Some(stage), None) = (self.live, running, build.build.result) {
+        if let (true, Some(stage)) = (self.live, running) {
             out.push_str(&self.running(stage, tail, now));
             self.drawn = true;
         }
@@ -63,7 +63,10 @@ impl Progress {
     }
 
     fn running(&self, stage: &StageTime, tail: &str, now: Moment) -> String {
-        let so_far = time::took(time::between(stage.started_at, now).as_secs_f64().floor());
+        let so_far = match time::between(stage.started_at, now).as_secs() {
+            seconds @ ..60 => format!("{seconds} s"),
+            seconds => time::took(seconds as f64),
+        };
         let head = format!("  {:<12}{so_far:>8}", stage.stage.as_str());
         let room = self.width.saturating_sub(head.chars().count() + 3);
         let tail: String = visible::line(tail).chars().take(room).collect();
@@ -122,7 +125,7 @@ mod tests {
         let mut build = samples::build_detail();
         build.stages = vec![samples::stage(Stage::Pull, 2, Some(0.04)), samples::stage(Stage::Configure, 5, None)];
         let first = progress.update(&build, "apt-get\x1b[2J install a-long-list-of-things", at(8));
-        assert_eq!(first, "  pull          0.04 s\n  configure      3.0 s  apt-get install");
+        assert_eq!(first, "  pull          0.04 s\n  configure        3 s  apt-get install");
         build.stages[1].seconds = Some(4.2);
         build.build.stage = Some(Stage::Configure);
         build.build.result = Some(BuildResult::Failed);
