@@ -275,7 +275,8 @@ fn h4_personalize_is_followed_until_the_hook_has_ended() {
     fake.answers(&format!("GET {MAIN}"), move || {
         let mut seen = detail("alice/main", "running", None);
         let over = looks.fetch_add(1, Ordering::Relaxed) > 0;
-        seen["stages"] = build(17, None, &[("pull", Some(1.0)), ("personalize", over.then_some(2.5))])["stages"].clone();
+        seen["stages"] =
+            build(17, None, &[("pull", Some(1.0)), ("personalize", over.then_some(2.5))])["stages"].clone();
         seen["warnings"] = match fails.load(Ordering::Relaxed) {
             0 => json!([warning("configure")]),
             _ => json!([warning("personalize")]),
