@@ -27,6 +27,8 @@ pub struct Snapshot {
     pub workspaces: BTreeMap<WorkspaceId, View>,
     pub engine: EngineView,
     pub config: ConfigView,
+    /// What is not ours and looks as if it were, each in a sentence: it is left alone.
+    pub foreign: Vec<String>,
     pub started_at: Moment,
 }
 
@@ -56,8 +58,6 @@ pub struct Inside {
     pub username: String,
     pub uid: u32,
     pub gid: u32,
-    /// Section 5's environment, `NAME=value`.
-    pub env: Vec<String>,
     /// blake3 of the token that a process inside shows, hexadecimal.
     pub token_hash: String,
     pub image_id: String,

@@ -46,7 +46,6 @@ pub(crate) fn inside(id: &str) -> Inside {
         username: "coder".into(),
         uid: 1000,
         gid: 1000,
-        env: vec!["HEARTH=1".into()],
         token_hash: blake3::hash(token(id).as_bytes()).to_hex().to_string(),
         image_id: "sha256:0".into(),
         open: true,
@@ -79,7 +78,7 @@ pub(crate) fn snapshot(settings: &Settings) -> Snapshot {
         rejected: Some(rejected),
     };
     let engine = EngineView::Here { version: "20.10.24".into(), api: "1.41".into() };
-    Snapshot { workspaces, engine, config, started_at: at(0) }
+    Snapshot { workspaces, engine, config, foreign: vec![], started_at: at(0) }
 }
 
 /// What stands behind the API in a test, as far as it is not the daemon's loop.

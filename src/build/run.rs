@@ -301,7 +301,6 @@ pub fn inside(container: &ContainerRecord) -> Inside {
         username: container.username.clone(),
         uid: container.uid,
         gid: container.gid,
-        env: Vec::new(),
         token_hash: container.token_hash.clone(),
         image_id: container.image_id.clone(),
         open: true,

@@ -95,6 +95,7 @@ impl App {
             workspaces: BTreeMap::new(),
             engine: EngineView::Unknown,
             config: config.clone(),
+            foreign: Vec::new(),
             started_at: now.wall,
         };
         let (requests_in, requests) = mpsc::channel(64);

@@ -1,5 +1,6 @@
 //! Acts: one task per operation, which reports back to the loop. Makes no choices.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,6 +12,7 @@ use tracing::{Instrument, error, info_span};
 
 use super::clock::Clock;
 use super::systemd::Service;
+use super::world::World;
 use crate::build::{self, Outcome};
 use crate::config::Settings;
 use crate::docker::{Container, EngineError, EngineVersion, labels};
@@ -72,9 +74,31 @@ impl Executor {
     }
 
     /// Returns whether a container is the workspace's own.
-    pub(super) fn is_ours(&self, container: &Container, record: &WorkspaceRecord) -> bool {
+    fn is_ours(&self, container: &Container, record: &WorkspaceRecord) -> bool {
         let recorded = record.container.as_ref().map(|container| container.id.as_str());
         labels::is_our_container(container, &self.tools.instance, &record.id, recorded)
+    }
+
+    /// Sorts what a look shows: each workspace's own container, and a sentence on whatever carries our labels and is
+    /// not ours.
+    pub(super) fn sort<'a>(
+        &self,
+        containers: &'a [Container],
+        world: &World,
+    ) -> (BTreeMap<WorkspaceId, &'a Container>, Vec<String>) {
+        let (mut ours, mut foreign) = (BTreeMap::new(), Vec::new());
+        for container in containers {
+            let id = container.labels.get(labels::WORKSPACE).and_then(|id| id.parse::<WorkspaceId>().ok());
+            match id.filter(|id| world.workspaces.get(id).is_some_and(|known| self.is_ours(container, &known.record))) {
+                Some(id) => drop(ours.insert(id, container)),
+                None if labels::is_passing(container, &self.tools.instance) => {}
+                None => foreign.push(format!(
+                    "container `{}` ({}) carries our labels and is not ours: it is left alone",
+                    container.name, container.id
+                )),
+            }
+        }
+        (ours, foreign)
     }
 
     pub(super) fn service(&self) -> &Service {

@@ -49,8 +49,7 @@ impl api::Entrance for Outside {
         let (read, write) = stream.into_split();
         let stream = tokio::io::join(std::io::Cursor::new(early).chain(read), write);
         let greeting = async |open: enter::Open| {
-            let mut env = split(&inside.env);
-            env.extend(open.environment());
+            let env = open.environment().collect();
             let home = format!("/home/{}", inside.username);
             let spec = EntrySpec { env, cwd: home, terminal: open.terminal, run: open.run };
             let told = open.terminal.is_some().then(|| notices.iter().map(|notice| format!("{notice}\n")).collect());
@@ -60,10 +59,6 @@ impl api::Entrance for Outside {
         let served = enter::serve(stream, greeting).await;
         tracing::debug!(workspace = %workspace, "an entry ended: {served:?}");
     }
-}
-
-fn split(env: &[String]) -> Vec<(String, String)> {
-    env.iter().filter_map(|pair| pair.split_once('=')).map(|(name, value)| (name.into(), value.into())).collect()
 }
 
 #[async_trait]

@@ -80,6 +80,8 @@ pub(super) struct Reconciler {
     pub(super) outlets: Outlets,
     pub(super) started_at: Moment,
     pub(super) reload_waiters: Vec<ReloadWaiter>,
+    /// See [`Snapshot::foreign`].
+    foreign: Vec<String>,
     looks: Looks,
     /// Set by the first look: the API answers from then on.
     looked: bool,
@@ -107,6 +109,7 @@ impl Reconciler {
             outlets,
             started_at,
             reload_waiters: Vec::new(),
+            foreign: Vec::new(),
             looks,
             looked: false,
             swept: false,
@@ -369,11 +372,14 @@ impl Reconciler {
             self.executor.clean(&look.containers, self.settings.clone());
         }
         self.looked = true;
+        let (ours, foreign) = self.executor.sort(&look.containers, &self.world);
+        self.foreign = foreign;
         for tracked in self.world.workspaces.values_mut() {
             if tracked.fresh_from > number || tracked.operation.is_some() {
                 continue;
             }
-            tracked.see(&look.containers, |container, record| self.executor.is_ours(container, record), now);
+            let container = ours.get(&tracked.record.id).copied();
+            tracked.see(container, now);
             if let Some(door) = tracked.adopt() {
                 self.executor.listen(door);
             }
@@ -387,6 +393,7 @@ impl Reconciler {
             workspaces: self.world.views(&self.settings, now.wall),
             engine,
             config: self.config.clone(),
+            foreign: self.foreign.clone(),
             started_at: self.started_at,
         };
         let before = self.outlets.snapshot.borrow().clone();

@@ -140,14 +140,8 @@ impl Tracked {
         Some(build.clone())
     }
 
-    /// Takes in what the engine shows. Whoever has our name and is not ours is none of our containers.
-    pub(super) fn see(
-        &mut self,
-        containers: &[Container],
-        ours: impl Fn(&Container, &WorkspaceRecord) -> bool,
-        now: Now,
-    ) {
-        let container = containers.iter().find(|container| ours(container, &self.record));
+    /// Takes in what the engine shows of the workspace's own container.
+    pub(super) fn see(&mut self, container: Option<&Container>, now: Now) {
         let since = match self.observed {
             Observed::Running { since } | Observed::Paused { since } => since,
             Observed::None | Observed::Ended => {
