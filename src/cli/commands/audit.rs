@@ -8,13 +8,17 @@ use crate::cli::error::Result;
 use crate::cli::render::Style;
 use crate::cli::render::table::{Cell, table};
 
-/// Print the audit log, newest first
+/// Print the latest lines of the audit log, the newest last
 #[derive(Debug, clap::Args)]
-pub(crate) struct Args {}
+pub(crate) struct Args {
+    /// Lines to print at most
+    #[arg(long, short = 'n', value_name = "N", default_value_t = 200)]
+    limit: u32,
+}
 
 impl Args {
     pub(crate) async fn run(self, context: &Context) -> Result<()> {
-        let lines: Vec<AuditLine> = context.client()?.get("/v1/audit").await?;
+        let lines: Vec<AuditLine> = context.client()?.get(&format!("/v1/audit?limit={}", self.limit)).await?;
         let out = context.out;
         out.print_as(&lines, |lines| text(lines, &TimeZone::system(), out.colours))
     }
@@ -37,10 +41,10 @@ fn text(lines: &[AuditLine], zone: &TimeZone, colours: bool) -> String {
                 Cell::from(line.from.as_str()),
                 Cell::from(line.what.as_str()),
                 Cell::from(line.workspace.as_ref().map_or_else(|| "-".into(), ToString::to_string)),
-                Cell::new(line.result.as_str(), look),
                 Cell::from(change),
+                Cell::new(line.result.as_str(), look),
             ]
         })
         .collect();
-    table(["TIME", "WHO", "FROM", "WHAT", "WORKSPACE", "RESULT", "CHANGE"], &rows, colours)
+    table(["TIME", "WHO", "FROM", "WHAT", "WORKSPACE", "CHANGE", "RESULT"], &rows, colours)
 }
