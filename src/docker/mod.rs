@@ -1,9 +1,10 @@
 //! The engine in our words: the dozen verbs that hearth needs of Docker.
 //!
 //! [`Engine`] is the interface; [`BollardEngine`] is the real one, and `bollard/` the only place that names the crate;
-//! `fake` is one in memory, with faults; [`labels`] says what on the engine is ours. Nothing here decides anything else.
+//! [`fake`] is one in memory, with faults; [`labels`] says what on the engine is ours. Nothing here decides anything else.
 
 mod bollard;
+pub mod fake;
 mod process_group;
 
 pub mod labels;

@@ -8,6 +8,7 @@ mod architecture;
 mod cli;
 mod engine;
 mod entering;
+mod homes;
 mod hooks;
 mod images;
 mod pulls;
