@@ -55,8 +55,11 @@ pub(super) fn count(value: &DeValue<'_>) -> Result<u32, Wrong> {
 }
 
 pub(super) fn number(value: &DeValue<'_>) -> Result<f64, Wrong> {
-    let whole = value.as_integer().and_then(|integer| i64::from_str_radix(integer.as_str(), integer.radix()).ok());
-    let number = whole.map(|whole| whole as f64).or_else(|| value.as_float()?.as_str().parse().ok());
+    let whole = value.as_integer().map(|integer| {
+        // What no 64 bits hold is out of every range.
+        i64::from_str_radix(integer.as_str(), integer.radix()).map_or(f64::INFINITY, |whole| whole as f64)
+    });
+    let number = whole.or_else(|| value.as_float()?.as_str().parse().ok());
     number.ok_or(Wrong::Type("a number"))
 }
 
