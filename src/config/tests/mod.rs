@@ -26,6 +26,7 @@ impl HostFacts for MadeUp {
         let file = |owner, mode| FileFact::There { owner, mode, directory: false };
         match path.to_str().unwrap() {
             "/etc/hearth/secrets/open" => file(0, 0o644),
+            "/etc/hearth/secrets/group" => file(0, 0o640),
             "/etc/hearth/secrets/foreign" => file(1000, 0o600),
             "/etc/hearth/secrets/missing" => FileFact::Missing,
             "/etc/hearth/secrets/directory" => FileFact::There { owner: 0, mode: 0o700, directory: true },
