@@ -9,7 +9,7 @@ use std::fs::{DirBuilder, File};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use bytes::Bytes;
 use futures_util::StreamExt;
@@ -44,7 +44,7 @@ struct Shared {
     dir: PathBuf,
     clock: Clock,
     is_low: fn(&Path) -> bool,
-    live: Mutex<BTreeMap<Key, watch::Receiver<()>>>,
+    live: Mutex<BTreeMap<Key, Weak<watch::Sender<()>>>>,
 }
 
 type Key = (u64, BuildNumber);
@@ -59,10 +59,15 @@ impl Logs {
         Self(Arc::new(Shared { dir: data_dir.join("logs"), clock, is_low, live: Mutex::default() }))
     }
 
-    /// Opens the log of a build, behind what it holds already.
+    /// Opens the log of a build, behind what it holds already. Where it has several writers, it goes on until the last
+    /// of them is dropped.
     pub fn open(&self, workspace: u64, build: BuildNumber) -> LogWriter {
-        let (wake, wakened) = watch::channel(());
-        lock(&self.0.live).insert((workspace, build), wakened);
+        let mut live = lock(&self.0.live);
+        live.retain(|_, wake| wake.strong_count() > 0);
+        let wake =
+            live.get(&(workspace, build)).and_then(Weak::upgrade).unwrap_or_else(|| Arc::new(watch::Sender::new(())));
+        live.insert((workspace, build), Arc::downgrade(&wake));
+        drop(live);
         LogWriter { logs: self.clone(), key: (workspace, build), wake, sink: Mutex::default() }
     }
 
@@ -77,7 +82,8 @@ impl Logs {
         build: BuildNumber,
         follow: bool,
     ) -> io::Result<BoxStream<'static, Bytes>> {
-        let live = lock(&self.0.live).get(&(workspace, build)).cloned().filter(|_| follow);
+        let live = lock(&self.0.live).get(&(workspace, build)).and_then(Weak::upgrade).filter(|_| follow);
+        let live = live.map(|wake| wake.subscribe());
         let mut reader = Reader { path: self.path(workspace, build), file: None, live };
         reader.open().await?;
         Ok(stream::unfold(reader, Reader::next).boxed())
@@ -143,7 +149,7 @@ pub fn disk_is_low(path: &Path) -> bool {
 pub struct LogWriter {
     logs: Logs,
     key: Key,
-    wake: watch::Sender<()>,
+    wake: Arc<watch::Sender<()>>,
     sink: Mutex<Sink>,
 }
 
@@ -233,16 +239,6 @@ impl Sink {
         }
         self.written += text.len() as u64;
         true
-    }
-}
-
-impl Drop for LogWriter {
-    fn drop(&mut self) {
-        let mut live = lock(&self.logs.0.live);
-        // Another writer may have the same log by then.
-        if live.get(&self.key).is_some_and(|receiver| receiver.same_channel(&self.wake.subscribe())) {
-            live.remove(&self.key);
-        }
     }
 }
 
@@ -451,11 +447,13 @@ mod tests {
         let (_dir, logs) = logs();
         logs.open(7, BuildNumber(1)).line(Stage::Pull, "one");
         let (first, second) = (logs.open(7, BuildNumber(1)), logs.open(7, BuildNumber(1)));
-        drop(first);
-        second.line(Stage::Personalize, "two");
-        assert_eq!(text(&logs, 1, false).await.lines().count(), 2);
-        assert!(lock(&logs.0.live).contains_key(&(7, BuildNumber(1))));
-        drop(second);
-        assert!(lock(&logs.0.live).is_empty());
+        let follower = text(&logs, 1, true);
+        let writer = async {
+            drop(first);
+            tokio::task::yield_now().await;
+            second.line(Stage::Personalize, "two");
+            drop(second);
+        };
+        assert_eq!(tokio::join!(follower, writer).0.lines().count(), 2);
     }
 }

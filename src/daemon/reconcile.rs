@@ -174,6 +174,7 @@ impl Reconciler {
             }
         }
         self.answer_waiters();
+        self.world.close_logs();
         self.publish(now);
         SETTLE.iter().rev().nth(self.looks.settling.wrapping_sub(1)).map_or(wait, |settle| wait.min(*settle))
     }
@@ -446,6 +447,7 @@ impl Reconciler {
         let tracked = self.world.workspaces.get_mut(id).ok_or_else(|| RequestError::NoSuchWorkspace(id.clone()))?;
         let store = self.executor.store();
         let number = store.begin_build(id, reason, &requester, &image, now).await.map_err(|error| failed(&error))?;
+        tracked.log = Some(self.executor.tools.logs.open(tracked.record.number, number));
         tracked.queued = Some(BuildRecord {
             number,
             reason,

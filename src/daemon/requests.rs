@@ -141,6 +141,7 @@ impl Reconciler {
         build.stages.push(StageTiming { stage: Stage::Personalize, started_at: now.wall, took: None });
         let (record, number) = (tracked.record.clone(), build.number);
         let executor = &self.executor;
+        tracked.log = Some(executor.tools.logs.open(record.number, number));
         tracked.begin(Doing::Tending, |cancel| executor.personalize(record, number, settings, cancel));
         Ok(number)
     }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
+use crate::build::log::LogWriter;
 use crate::build::{Outcome, inside};
 use crate::config::effective::effective;
 use crate::config::spec::{is_live, outdated};
@@ -24,6 +25,8 @@ pub(super) struct Tracked {
     pub(super) build: Option<BuildRecord>,
     /// The build that waits.
     pub(super) queued: Option<BuildRecord>,
+    /// Held open from the request on, so that whoever follows it waits for what comes.
+    pub(super) log: Option<LogWriter>,
     pub(super) observed: Observed,
     /// Looks older than this say nothing of this workspace: they began before hearthd last changed it.
     pub(super) fresh_from: u64,
@@ -51,6 +54,7 @@ impl Tracked {
             record,
             build,
             queued,
+            log: None,
             observed: Observed::None,
             fresh_from: 0,
             ends: Vec::new(),
@@ -231,6 +235,15 @@ impl World {
             .iter()
             .map(|(id, tracked)| (id.clone(), tracked.view(settings.workspaces.contains_key(id), now)))
             .collect()
+    }
+
+    /// Lets go those who follow the log of what is over.
+    pub(super) fn close_logs(&mut self) {
+        for tracked in self.workspaces.values_mut() {
+            if tracked.queued.is_none() && tracked.operation.is_none() {
+                tracked.log = None;
+            }
+        }
     }
 
     /// Returns whether something is done to a workspace that leaves its state as it is.
