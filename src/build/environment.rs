@@ -4,6 +4,7 @@ use crate::config::Effective;
 use crate::model::BuildNumber;
 
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+const HEARTH_DIR: &str = "/usr/local/bin";
 const LANG: &str = "C.UTF-8";
 
 /// Who and what a container is made for.
@@ -34,7 +35,19 @@ pub(super) fn environment(subject: &Subject<'_>) -> Vec<String> {
     for (name, value) in ours(subject) {
         set(name, value);
     }
+    if let Some((_, path)) = variables.iter_mut().find(|(name, _)| name == "PATH") {
+        *path = with_hearth(path);
+    }
     variables.into_iter().map(|(name, value)| format!("{name}={value}")).collect()
+}
+
+/// `hearth` is found whatever the image or the configuration say (rule H1).
+fn with_hearth(path: &str) -> String {
+    match path.split(':').any(|dir| dir == HEARTH_DIR) {
+        true => path.to_owned(),
+        false if path.is_empty() => PATH.to_owned(),
+        false => format!("{path}:{HEARTH_DIR}"),
+    }
 }
 
 fn ours(subject: &Subject<'_>) -> Vec<(&'static str, String)> {
@@ -55,4 +68,16 @@ fn ours(subject: &Subject<'_>) -> Vec<(&'static str, String)> {
         ("HEARTH_CPUS", resources.cpus.value.map(|cpus| cpus.as_f64().to_string()).unwrap_or_default()),
         ("HEARTH_MEMORY", resources.memory.value.map(|memory| memory.0.to_string()).unwrap_or_default()),
     ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn h1_hearth_is_on_every_path() {
+        assert_eq!(with_hearth("/opt/bin:/bin"), "/opt/bin:/bin:/usr/local/bin");
+        assert_eq!(with_hearth("/usr/local/bin:/bin"), "/usr/local/bin:/bin");
+        assert_eq!(with_hearth(""), PATH);
+    }
 }
