@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use tokio::net::UnixListener;
-use tokio::sync::{broadcast, mpsc, watch};
+use tokio::sync::{broadcast, mpsc};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
@@ -19,6 +19,7 @@ use super::execute::Executor;
 use super::outside;
 use super::reconcile::{Inlets, Outlets, Reconciler};
 use super::systemd::Service;
+use super::watch;
 use super::world::{Tracked, World};
 use crate::api::{self, ApiContext};
 use crate::build::log::Logs;
@@ -27,6 +28,7 @@ use crate::config::{Loaded, Sources};
 use crate::docker::{BollardEngine, Engine};
 use crate::enter::{Doors, Visitor};
 use crate::handle::{ConfigView, EngineView, Handle, Snapshot};
+use crate::model::Requester;
 use crate::store::Store;
 
 /// How long an ending waits for what is under way.
@@ -48,14 +50,14 @@ pub struct App {
 }
 
 impl App {
-    /// Opens everything for an accepted configuration. `reloads` tells of each SIGHUP, `stop` ends hearthd.
+    /// Opens everything for an accepted configuration. `reloads` tells of each SIGHUP and, from here on, of files that changed, `stop` ends hearthd.
     ///
     /// # Errors
     /// When a directory, the database or a socket cannot be opened. Docker need not be there.
     pub async fn build(
         config_path: PathBuf,
         loaded: Loaded,
-        reloads: mpsc::Receiver<()>,
+        (reloads_in, reloads): (mpsc::Sender<Requester>, mpsc::Receiver<Requester>),
         stop: CancellationToken,
     ) -> anyhow::Result<Self> {
         let settings = Arc::new(loaded.settings);
@@ -100,9 +102,11 @@ impl App {
         };
         let (requests_in, requests) = mpsc::channel(64);
         let (reports_in, reports) = mpsc::channel(256);
-        let (snapshot, snapshots) = watch::channel(Arc::new(snapshot));
-        let (settings_out, settings_in) = watch::channel(settings.clone());
+        let (snapshot, snapshots) = tokio::sync::watch::channel(Arc::new(snapshot));
+        let (settings_out, settings_in) = tokio::sync::watch::channel(settings.clone());
         let (events_out, _) = broadcast::channel(256);
+        let watching = watch::watch(config.path.clone(), loaded.hash, settings_in.clone(), reloads_in);
+        tasks.spawn(watching);
         let handle = Handle::new(requests_in, snapshots, settings_in, events_out.clone());
         let context = ApiContext::new(handle, outside::behind(&tools, &clock), tasks.clone(), stop.clone());
         let service = Service::from_environment();

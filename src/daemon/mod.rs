@@ -10,6 +10,7 @@ mod reload;
 mod requests;
 mod start;
 pub mod systemd;
+mod watch;
 mod world;
 
 pub use app::App;

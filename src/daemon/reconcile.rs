@@ -66,8 +66,8 @@ pub(super) struct Inlets {
     pub(super) requests: mpsc::Receiver<Request>,
     pub(super) reports: mpsc::Receiver<Report>,
     pub(super) engine: mpsc::Receiver<EngineEvent>,
-    /// SIGHUP.
-    pub(super) reloads: mpsc::Receiver<()>,
+    /// SIGHUP, and files that changed.
+    pub(super) reloads: mpsc::Receiver<Requester>,
 }
 
 /// The loop's state.
@@ -132,7 +132,7 @@ impl Reconciler {
                 Some(request) = inlets.requests.recv() => self.request(request).await,
                 Some(report) = inlets.reports.recv() => self.report(report).await,
                 Some(event) = inlets.engine.recv() => self.engine_event(event),
-                Some(()) = inlets.reloads.recv() => self.reload_by_signal().await,
+                Some(requester) = inlets.reloads.recv() => self.reload_unasked(&requester).await,
                 () = tokio::time::sleep(wait) => {
                     self.looks.wanted = true;
                     self.looks.settling = self.looks.settling.saturating_sub(1);

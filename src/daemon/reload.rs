@@ -21,10 +21,10 @@ pub(super) struct ReloadWaiter {
 }
 
 impl Reconciler {
-    /// Does what SIGHUP asks for; what goes wrong stands in the journal and in `hearth status`.
-    pub(super) async fn reload_by_signal(&mut self) {
+    /// Reloads where nobody waits for the answer; what goes wrong stands in the journal and in `hearth status`.
+    pub(super) async fn reload_unasked(&mut self, requester: &Requester) {
         self.executor.service().reloading();
-        match self.take_files(false, &Requester("SIGHUP".into())).await {
+        match self.take_files(false, requester).await {
             Ok((_, reloaded)) => info!("the configuration is reloaded: {} changes", reloaded.changes.len()),
             Err(error) => error!("the configuration is not reloaded: {error}"),
         }

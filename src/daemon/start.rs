@@ -16,6 +16,7 @@ use tracing_subscriber::util::SubscriberInitExt;
 
 use super::App;
 use crate::config;
+use crate::model::Requester;
 
 /// The daemon of hearth: makes and keeps the workspaces that the configuration declares
 #[derive(Debug, Parser)]
@@ -66,13 +67,14 @@ const WORKERS: usize = 2;
 async fn run(config: PathBuf, loaded: config::Loaded) -> anyhow::Result<()> {
     let stop = CancellationToken::new();
     let (reloads_in, reloads) = mpsc::channel(1);
+    let hangups = reloads_in.clone();
     let mut signals = Signals::new([SIGHUP, SIGTERM, SIGINT])?;
     let ending = stop.clone();
     let listening = async move {
         while let Some(signal) = signals.next().await {
             match signal {
                 // A full channel means that a reload is due already.
-                SIGHUP => drop(reloads_in.try_send(())),
+                SIGHUP => drop(hangups.try_send(Requester("SIGHUP".into()))),
                 _ if ending.is_cancelled() => return,
                 _ => {
                     info!("hearthd is told to stop");
@@ -81,7 +83,7 @@ async fn run(config: PathBuf, loaded: config::Loaded) -> anyhow::Result<()> {
             }
         }
     };
-    let app = App::build(config, loaded, reloads, stop).await?;
+    let app = App::build(config, loaded, (reloads_in, reloads), stop).await?;
     let running = app.run();
     tokio::pin!(running, listening);
     // A second signal ends at once.
