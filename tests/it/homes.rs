@@ -83,16 +83,27 @@ fn l4_images_that_run_nothing_of_their_own() {
     assert_eq!(home["Name"], daemon.home_volume("alice/main"));
 }
 
+/// A volume that is not ours, which no sweep by label finds.
+struct Foreign(String);
+
+impl Drop for Foreign {
+    fn drop(&mut self) {
+        docker_remove(&["volume", "rm", &self.0]);
+    }
+}
+
 #[test]
 fn l4_a_volume_of_our_name_that_is_not_ours_is_refused() {
     let image = Image::coder().import();
-    let mut daemon = Daemon::prepare("", &config(&image, ""));
+    let daemon = Daemon::prepare("", &config(&image, ""));
     let volume = daemon.home_volume("alice/main");
     docker(&["volume", "create", "--label", "somebody=else", &volume]).ok();
+    let _foreign = Foreign(volume.clone());
+    // Moved, so that it is gone before the volume is removed.
+    let mut daemon = daemon;
     daemon.up();
     let shown = daemon.wait_state("alice/main", "failed").to_string();
     let left = docker(&["volume", "inspect", &volume, "--format", "{{.Labels}}"]).ok();
-    docker_remove(&["volume", "rm", &volume]);
     assert!(shown.contains(&format!("docker volume inspect {volume}")), "{shown}");
     assert_eq!(left, "map[somebody:else]\n");
     assert!(daemon.containers().is_empty());
