@@ -11,7 +11,7 @@ use std::os::fd::AsFd;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::sleep;
@@ -136,8 +136,8 @@ impl Session {
                 _ = failed.wait_for(|failed| *failed) => return Outcome::Ended(by_signal(libc::SIGPIPE)),
             };
             match frame {
-                Ok(Some(Frame::Stdout(bytes))) => self.output.put(&bytes),
-                Ok(Some(Frame::Stderr(bytes))) => self.errors.put(&bytes),
+                Ok(Some(Frame::Stdout(bytes))) => self.output.put(bytes),
+                Ok(Some(Frame::Stderr(bytes))) => self.errors.put(bytes),
                 Ok(Some(Frame::Message(text))) => self.say(&text),
                 Ok(Some(Frame::Window(more))) => self.credit.add(more),
                 Ok(Some(Frame::Exit(ending))) => {
@@ -159,8 +159,8 @@ impl Session {
 
     fn say(&self, text: &str) {
         match self.raw {
-            Some(_) => self.errors.put_own(text.replace('\n', "\r\n").as_bytes()),
-            None => self.errors.put_own(text.as_bytes()),
+            Some(_) => self.errors.put_own(text.replace('\n', "\r\n")),
+            None => self.errors.put_own(text.to_owned()),
         }
     }
 
@@ -200,16 +200,14 @@ fn by_signal(number: i32) -> End {
 
 /// Reads local input as far as the server takes it.
 fn read_input(mut input: impl Read, credit: &Credit, out: &mpsc::Sender<Frame>) {
-    let mut buffer = BytesMut::new();
+    let mut buffer = vec![0; CHUNK];
     loop {
         let most = credit.wait().min(CHUNK);
-        buffer.resize(most, 0);
-        match input.read(&mut buffer) {
+        match input.read(&mut buffer[..most]) {
             Ok(0) => return,
             Ok(length) => {
                 credit.spend(length);
-                let bytes: Bytes = buffer.split_to(length).freeze();
-                if out.blocking_send(Frame::Stdin(bytes)).is_err() {
+                if out.blocking_send(Frame::Stdin(Bytes::copy_from_slice(&buffer[..length]))).is_err() {
                     return;
                 }
             }
@@ -261,8 +259,8 @@ struct Shared {
 
 #[derive(Default)]
 struct Waiting {
-    bytes: Vec<u8>,
-    /// How many of them count against the server's window.
+    pieces: Vec<Bytes>,
+    /// How many of their bytes count against the server's window.
     counted: usize,
     over: bool,
 }
@@ -282,18 +280,19 @@ impl Sink {
         Self { shared, failed: failure, finished: Mutex::new(Some(finished)) }
     }
 
-    fn put(&self, bytes: &[u8]) {
-        self.add(bytes, bytes.len());
+    fn put(&self, piece: Bytes) {
+        let counted = piece.len();
+        self.add(piece, counted);
     }
 
     /// Puts what the server did not count.
-    fn put_own(&self, bytes: &[u8]) {
-        self.add(bytes, 0);
+    fn put_own(&self, piece: String) {
+        self.add(piece.into(), 0);
     }
 
-    fn add(&self, bytes: &[u8], counted: usize) {
+    fn add(&self, piece: Bytes, counted: usize) {
         let mut waiting = lock(&self.shared.waiting);
-        waiting.bytes.extend_from_slice(bytes);
+        waiting.pieces.push(piece);
         waiting.counted += counted;
         self.shared.changed.notify_one();
     }
@@ -318,20 +317,20 @@ impl Drop for Sink {
 
 impl Shared {
     fn write_all(&self, mut to: impl Write, out: &mpsc::Sender<Frame>) -> io::Result<()> {
-        let mut piece = Vec::new();
         loop {
             let mut waiting = lock(&self.waiting);
-            while waiting.bytes.is_empty() {
+            while waiting.pieces.is_empty() {
                 if waiting.over {
                     return Ok(());
                 }
                 waiting = self.changed.wait(waiting).unwrap_or_else(PoisonError::into_inner);
             }
-            piece.clear();
-            std::mem::swap(&mut piece, &mut waiting.bytes);
+            let pieces = std::mem::take(&mut waiting.pieces);
             let counted = std::mem::take(&mut waiting.counted);
             drop(waiting);
-            to.write_all(&piece)?;
+            for piece in pieces {
+                to.write_all(&piece)?;
+            }
             if counted > 0 {
                 let _ = out.blocking_send(Frame::Window(u32::try_from(counted).unwrap_or(u32::MAX)));
             }

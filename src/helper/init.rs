@@ -118,8 +118,11 @@ impl Init {
     }
 
     fn note_sessions(&mut self) {
-        if let Helper::Running { registry, .. } = &self.helper {
-            registry::read(registry, &mut self.begun);
+        if let Helper::Running { pid, registry, .. } = &self.helper
+            && !registry::read(registry, &mut self.begun)
+        {
+            // It is dead, or somebody tampered with it: of no use without its registry.
+            let _ = kill(*pid, Signal::SIGKILL);
         }
     }
 
@@ -174,8 +177,14 @@ impl Init {
         for process in processes().into_iter().filter(|process| is_other(process.pid)) {
             tell_to_end(process.pid);
         }
+        let told = std::mem::take(&mut self.begun);
         let mut only_others_since = None;
         loop {
+            self.note_sessions();
+            for late in std::mem::take(&mut self.begun).difference(&told) {
+                self.endings.begin(Pid::from_raw(*late), Instant::now());
+            }
+            self.endings.look(Instant::now(), |_| ());
             while matches!(
                 waitpid(None, Some(WaitPidFlag::WNOHANG)),
                 Ok(WaitStatus::Exited(..) | WaitStatus::Signaled(..))

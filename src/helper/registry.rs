@@ -38,12 +38,14 @@ pub(super) fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
     Ok((reader, writer))
 }
 
-/// Reads all records that are there.
-pub(super) fn read(reader: impl AsFd, sessions: &mut BTreeSet<i32>) {
+/// Reads all records that are there; false when the helper has closed its end.
+pub(super) fn read(reader: impl AsFd, sessions: &mut BTreeSet<i32>) -> bool {
     let mut bytes = [0; 5 * 64];
-    while let Ok(length @ 1..) = nix::unistd::read(&reader, &mut bytes) {
-        for record in bytes[..length].as_chunks::<5>().0 {
-            note(*record, sessions);
+    loop {
+        match nix::unistd::read(&reader, &mut bytes) {
+            Ok(0) => return false,
+            Ok(length) => bytes[..length].as_chunks::<5>().0.iter().for_each(|record| note(*record, sessions)),
+            Err(_) => return true,
         }
     }
 }
@@ -65,11 +67,13 @@ mod tests {
     fn sessions_come_and_go() {
         let (reader, writer) = pipe().unwrap();
         let mut sessions = BTreeSet::new();
-        read(&reader, &mut sessions);
+        assert!(read(&reader, &mut sessions));
         for record in [began(7), began(9), began(1), ended(7)] {
             nix::unistd::write(&writer, &record).unwrap();
         }
-        read(&reader, &mut sessions);
+        assert!(read(&reader, &mut sessions));
         assert_eq!(sessions, BTreeSet::from([9]));
+        drop(writer);
+        assert!(!read(&reader, &mut sessions));
     }
 }

@@ -138,6 +138,7 @@ fn failure(program: &OsStr, error: &io::Error) -> Failure {
     let why = match error.raw_os_error() {
         Some(libc::ENOENT) if program.contains('/') => "no such file, or its interpreter is missing",
         Some(libc::ENOENT) => "command not found",
+        Some(libc::EAGAIN) => "the workspace has as many processes as it may have",
         Some(number) => nix::errno::Errno::from_raw(number).desc(),
         None => "the kernel refused it, or it holds a zero byte",
     };

@@ -30,6 +30,8 @@ pub(super) struct Terminal {
     unused_until: Option<Instant>,
     /// The process ended: when output stops being waited for.
     over_at: Option<Instant>,
+    /// The process ended, and nothing else has the terminal open.
+    is_closed: bool,
 }
 
 /// One piece on its way.
@@ -63,9 +65,10 @@ impl Terminal {
             input: Some(input),
             output: Some(output),
             to_process: Piece::new(4096),
-            to_person: Piece::new(32 << 10),
+            to_person: Piece::new(4096),
             unused_until: None,
             over_at: None,
+            is_closed: false,
         };
         Ok((terminal, pty.slave))
     }
@@ -87,7 +90,8 @@ impl Terminal {
 
     /// Returns when to look again though nothing happened.
     pub(super) fn due(&self) -> Option<Instant> {
-        self.unused_until.into_iter().chain(self.over_at).min()
+        let over = self.over_at.filter(|_| self.to_person.is_empty());
+        self.unused_until.into_iter().chain(over).min()
     }
 
     /// Moves what can be moved after `poll` reported `events` on `part`.
@@ -95,7 +99,7 @@ impl Terminal {
         match part {
             Part::Input => self.read_input(),
             Part::Output if events.intersects(PollFlags::POLLERR) => self.drop_output(),
-            Part::Output => self.write_output(),
+            Part::Output => self.write_output(now),
             Part::Master => {
                 if events.contains(PollFlags::POLLOUT) {
                     self.write_master();
@@ -116,7 +120,7 @@ impl Terminal {
 
     /// Says whether the process ended and all that it wrote is on its way.
     pub(super) fn is_finished(&self, now: Instant) -> bool {
-        self.over_at.is_some_and(|at| self.to_person.is_empty() && at <= now)
+        self.over_at.is_some_and(|at| self.to_person.is_empty() && (self.is_closed || at <= now))
     }
 
     /// Changes the size; the kernel tells the foreground.
@@ -157,21 +161,22 @@ impl Terminal {
         match self.to_person.fill(&self.master) {
             Filled::Bytes => {
                 self.unused_until = None;
-                self.over_at = self.over_at.map(|_| now + AFTERGLOW);
-                self.write_output();
+                self.write_output(now);
             }
             Filled::Later => (),
             // EIO: nothing has the other end open. With the process gone that is the end.
-            Filled::End if self.over_at.is_some() => self.over_at = Some(now),
+            Filled::End if self.over_at.is_some() => self.is_closed = true,
             Filled::End => self.unused_until = Some(now + UNUSED),
         }
     }
 
-    fn write_output(&mut self) {
+    fn write_output(&mut self, now: Instant) {
         let written = self.output.as_ref().is_some_and(|output| self.to_person.drain(output));
         if !written {
             self.drop_output();
         }
+        // However long that took, more may have been held up behind it.
+        self.over_at = self.over_at.map(|_| now + AFTERGLOW);
     }
 
     /// Nobody reads any more: what the process writes is thrown away until hearthd closes the entry.

@@ -140,6 +140,18 @@ async fn l2_a_terminals_output_is_whole_before_its_end_is_told() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn l2_a_slow_reader_gets_what_a_terminal_held_when_its_process_ended() {
+    let world = World::new();
+    // More than the pipe and the helper hold, less than would keep the process waiting: the rest is in the terminal.
+    let mut entry = world.open(Run::Line("seq 1 11500".into()), Some(SIZE)).await.unwrap();
+    world.wait_until_gone("seq 1 11500");
+    let early = timeout(Duration::from_millis(500), &mut entry.exit).await;
+    assert!(early.is_err(), "the end was told before the output was taken");
+    let (end, out, _) = finish(entry).await;
+    assert_eq!((end, out.lines().count()), (code(0), 11500));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn l2_end_of_input_ends_a_terminals_shell() {
     let world = World::new();
     let mut entry = world.open(Run::LoginShell, Some(SIZE)).await.unwrap();
