@@ -240,3 +240,61 @@ impl Piece {
 fn winsize(size: Size) -> Winsize {
     Winsize { ws_row: size.rows, ws_col: size.cols, ws_xpixel: 0, ws_ypixel: 0 }
 }
+
+#[cfg(test)]
+mod tests {
+    use nix::poll::{PollTimeout, poll};
+
+    use super::*;
+
+    /// Moves what can be moved at that moment, as the helper does.
+    fn pump(terminal: &mut Terminal, now: Instant) {
+        for _ in 0..8 {
+            if terminal.is_finished(now) {
+                return;
+            }
+            let (parts, mut fds): (Vec<_>, Vec<_>) = terminal.interests(now).unzip();
+            // The kernel passes what is written on to the master in its own time.
+            poll(&mut fds, PollTimeout::from(20u8)).unwrap();
+            let events: Vec<_> = fds.iter().map(|fd| fd.revents().unwrap()).collect();
+            for (part, events) in parts.into_iter().zip(events).filter(|(_, events)| !events.is_empty()) {
+                terminal.pump(part, events, now);
+            }
+        }
+    }
+
+    #[test]
+    fn l2_a_slow_reader_gets_what_a_terminal_held_when_its_process_ended() {
+        let (input, _kept) = nix::unistd::pipe().unwrap();
+        let (reader, output) = nix::unistd::pipe().unwrap();
+        fcntl(&output, FcntlArg::F_SETPIPE_SZ(4096)).unwrap();
+        let (mut terminal, process) = Terminal::open(Size { rows: 24, cols: 80 }, input, output).unwrap();
+        let start = Instant::now();
+        // The pipe and the piece on its way hold 8 KiB; the rest stays in the terminal.
+        let (mut written, mut seen) = (0, 0);
+        for _ in 0..11 {
+            written += write(&process, &[b'x'; 1000]).unwrap();
+            pump(&mut terminal, start);
+        }
+        drop(process);
+        terminal.process_ended(start);
+        let mut now = start;
+        for _ in 0..10 {
+            now += 2 * AFTERGLOW;
+            pump(&mut terminal, now);
+            if terminal.is_finished(now) {
+                break;
+            }
+            let mut bytes = [0; 4096];
+            seen += read(&reader, &mut bytes).unwrap();
+            pump(&mut terminal, now);
+        }
+        assert!(terminal.is_finished(now));
+        drop(terminal);
+        let mut bytes = [0; 4096];
+        while let Ok(length @ 1..) = read(&reader, &mut bytes) {
+            seen += length;
+        }
+        assert_eq!(seen, written);
+    }
+}
