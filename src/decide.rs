@@ -23,6 +23,8 @@ pub struct Facts<'a> {
     pub build: Option<&'a BuildRecord>,
     /// The build that waits.
     pub queued: Option<&'a BuildRecord>,
+    /// Whether a container of it is recorded: then it ran, and its absence is news.
+    pub has_container: bool,
     pub outdated: &'a [Outdated],
     pub warnings: &'a [Warning],
 }
@@ -113,9 +115,12 @@ pub fn decide(facts: &Facts<'_>, now: Moment) -> Decision {
         ),
         (Power::On, Observed::Ended) => recover(facts, now),
         (Power::On, Observed::None) => match facts.build {
-            None => decision(Action::Queue(BuildReason::Create), "it was never built".into()),
-            Some(build) if build.result == Some(BuildResult::Ok) => {
+            Some(build) if facts.has_container || build.result == Some(BuildResult::Ok) => {
                 decision(Action::Queue(BuildReason::Recovery), "its container is gone: it is built anew".into())
+            }
+            None => decision(Action::Queue(BuildReason::Create), "it was never built".into()),
+            Some(build) if build.result == Some(BuildResult::Cancelled) => {
+                decision(Action::Nothing, "its build was cancelled: `hearth start` builds it".into())
             }
             Some(build) => decision(Action::Nothing, failure_of(build)),
         },
@@ -176,6 +181,9 @@ pub fn state(facts: &Facts<'_>) -> State {
                 failure: failure_of(build),
                 retry_at: None,
             },
+            Some(build) if build.result == Some(BuildResult::Cancelled) && !facts.has_container => {
+                State::Off { since: build.ended_at.unwrap_or(build.queued_at), why: OffReason::Stopped }
+            }
             Some(_) | None => State::Queued { build: number, since: facts.power_since },
         },
     }
@@ -249,6 +257,7 @@ mod tests {
             doing: None,
             build,
             queued: None,
+            has_container: false,
             outdated: &[],
             warnings: &[],
         }
@@ -267,6 +276,7 @@ mod tests {
             (Power::On, Observed::None, None, Action::Queue(BuildReason::Create), StateName::Queued),
             (Power::On, Observed::None, Some(&ok), Action::Queue(BuildReason::Recovery), StateName::Queued),
             (Power::On, Observed::None, Some(&failed), Action::Nothing, StateName::Failed),
+            (Power::On, Observed::None, Some(&cancelled), Action::Nothing, StateName::Off),
             (Power::On, RUNNING, Some(&ok), Action::Nothing, StateName::Running),
             // L6: a failed rebuild leaves what ran running.
             (Power::On, RUNNING, Some(&failed), Action::Nothing, StateName::Running),
@@ -284,6 +294,15 @@ mod tests {
             let case = format!("{power:?} {container:?} {:?}", build.map(|build| build.result));
             assert_eq!(decide(&facts, at(100)).action, action, "{case}");
             assert_eq!(state(&facts).name(), name, "{case}");
+        }
+    }
+
+    #[test]
+    fn l9_a_container_that_is_gone_is_built_anew_however_its_last_rebuild_ended() {
+        for result in [BuildResult::Ok, BuildResult::Failed, BuildResult::Cancelled] {
+            let build = build(Some(result));
+            let facts = Facts { has_container: true, ..facts(Power::On, Observed::None, Some(&build)) };
+            assert_eq!(decide(&facts, at(100)).action, Action::Queue(BuildReason::Recovery), "{result:?}");
         }
     }
 

@@ -14,7 +14,7 @@ use super::gate::{Patience, answer};
 use super::wire::{Accepted, ErrorBody, ErrorCode, StartRequest};
 use crate::access::{Allowed, Role, Verb};
 use crate::handle::Started;
-use crate::model::{BuildNumber, BuildReason, Moment, OffReason, State as WorkspaceState, WorkspaceId};
+use crate::model::{BuildNumber, BuildReason, Moment, OffReason, State as WorkspaceState, StateName, WorkspaceId};
 
 /// How long a workspace that was stopped is left off by connections without a terminal (rule W2).
 const STAYS_OFF: Duration = Duration::from_secs(600);
@@ -78,7 +78,9 @@ pub(super) async fn stop(
     change(context, caller, Verb::Stop, id, |context, reached| async move {
         answer(&context.handle, Patience::Done, context.handle.stop(&reached.allowed)).await?;
         let workspace = reached.allowed.workspace().clone();
-        Ok(Done { reply: Json(Accepted { workspace, build: None }), after: Some("off".into()) })
+        // Stopping what is off already changes nothing and is no line of the audit log.
+        let after = (reached.view.state.name() != StateName::Off).then(|| "off".into());
+        Ok(Done { reply: Json(Accepted { workspace, build: None }), after })
     })
     .await
 }

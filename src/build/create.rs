@@ -1,7 +1,7 @@
 //! The create stage: the container as the configuration says, with every object labelled as ours.
 
 use super::environment::{Subject, environment};
-use super::prepare::Prepared;
+use super::prepare::{Prepared, real_source};
 use super::run::Broken;
 use super::{Tools, network, volume};
 use crate::config::settings::Org;
@@ -53,7 +53,7 @@ impl Plan<'_> {
         volume::ensure(tools, self.record, &self.prepared.home).await?;
         let spec = serde_json::to_string(&SpecSummary::of(self.workspace, self.org))
             .map_err(|error| Broken::Failed(format!("cannot write down what the container is made of: {error}")))?;
-        let id = tools.engine.create(&self.container(tools, network, &spec)).await?;
+        let id = tools.engine.create(&self.container(tools, network, &spec)?).await?;
         Ok(self.record(id, spec))
     }
 
@@ -71,10 +71,10 @@ impl Plan<'_> {
         }
     }
 
-    fn container(&self, tools: &Tools, network: String, spec: &str) -> ContainerSpec {
+    fn container(&self, tools: &Tools, network: String, spec: &str) -> Result<ContainerSpec, Broken> {
         let (resolved, id) = (&self.prepared.resolved, &self.record.id);
         let resources = &self.workspace.resources;
-        ContainerSpec {
+        Ok(ContainerSpec {
             name: labels::container_name(&tools.instance, id),
             hostname: id.name.to_string(),
             image: self.prepared.image.id.clone(),
@@ -84,7 +84,7 @@ impl Plan<'_> {
             env: self.environment(),
             working_dir: format!("/home/{}", resolved.username),
             labels: labels::container_labels(&tools.instance, id, &self.workspace.org, self.build, spec),
-            mounts: self.mounts(tools),
+            mounts: self.mounts(tools)?,
             network: Some(network),
             ports: self.workspace.ports.value.clone(),
             limits: limits(self.workspace),
@@ -92,10 +92,10 @@ impl Plan<'_> {
             gpus: resources.gpus.value,
             runtime: self.org.runtime.clone(),
             stop_timeout: self.org.stop_grace,
-        }
+        })
     }
 
-    fn mounts(&self, tools: &Tools) -> Vec<MountSpec> {
+    fn mounts(&self, tools: &Tools) -> Result<Vec<MountSpec>, Broken> {
         let resolved = &self.prepared.resolved;
         let bind = |source: &std::path::Path, target: String, read_only| MountSpec::Bind {
             source: source.to_string_lossy().into_owned(),
@@ -111,8 +111,11 @@ impl Plan<'_> {
             bind(&tools.doors.directory(self.record.number), format!("{RUN_DIR}/workspace"), true),
             bind(&tools.hearth, BINARY.into(), true),
         ];
-        mounts.extend(self.org.mounts.iter().map(|mount| bind(&mount.source, mount.target.clone(), mount.read_only)));
-        mounts
+        for mount in &self.org.mounts {
+            let source = real_source(tools, &mount.source).map_err(Broken::Failed)?;
+            mounts.push(bind(&source, mount.target.clone(), mount.read_only));
+        }
+        Ok(mounts)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::io::ErrorKind;
 use std::net::{SocketAddr, TcpListener, UdpSocket};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::image::ResolvedImage;
 use super::log::LogWriter;
@@ -42,7 +42,7 @@ pub(super) async fn prepare(
         &format!("image {} runs as {} ({}:{})", image.id, resolved.username, resolved.uid, resolved.gid),
     );
     for mount in &org.mounts {
-        exists(&mount.source).map_err(Broken::Failed)?;
+        real_source(tools, &mount.source).map_err(Broken::Failed)?;
     }
     let before = held(record);
     for port in &workspace.ports.value {
@@ -55,13 +55,26 @@ pub(super) async fn prepare(
     Ok(Prepared { image, resolved, home, warnings })
 }
 
-fn exists(source: &Path) -> Result<(), String> {
-    match std::fs::metadata(source) {
-        Ok(_) => Ok(()),
-        Err(error) => {
-            Err(format!("mount source {} cannot be used: {error}. An admin has to make it", source.display()))
-        }
+/// Returns where a mount's source really is. It is looked at for each container: a link on the way may lead elsewhere
+/// than when the configuration was checked.
+pub(super) fn real_source(tools: &Tools, source: &Path) -> Result<PathBuf, String> {
+    let shown = source.display();
+    let real = source
+        .canonicalize()
+        .map_err(|error| format!("mount source {shown} cannot be used: {error}. An admin has to make it"))?;
+    let run_dir = tools.doors.directory(0);
+    let own = [tools.data_dir.as_path(), run_dir.parent().unwrap_or(&run_dir)];
+    let own = own.iter().map(|path| path.canonicalize().unwrap_or_else(|_| path.to_path_buf()));
+    let sockets = ["/run/docker.sock", "/run/containerd/containerd.sock"].map(PathBuf::from);
+    let gives_away = own.chain(sockets).any(|kept| kept.starts_with(&real) || real.starts_with(&kept));
+    if gives_away {
+        return Err(format!(
+            "mount source {shown} leads to {}, which gives away hearth's data or the engine. An admin has to see who \
+             changed it",
+            real.display()
+        ));
     }
+    Ok(real)
 }
 
 /// The ports that the workspace's own container holds, and frees when it gives way.

@@ -116,7 +116,7 @@ pub async fn run(tools: &Tools, job: Job, tell: Tell) -> Outcome {
     };
     let workspace = effective(settings, declared, &Members::default());
     let org = settings.org_of(declared);
-    let (gave_way, warnings) = (AtomicBool::new(job.record.container.is_none()), Mutex::default());
+    let (gave_way, warnings) = (AtomicBool::new(false), Mutex::default());
     let build = Build {
         tools,
         job: &job,

@@ -1,5 +1,7 @@
 //! What is done to a container that is there: started again with fresh secrets, personalized again, given other limits.
 
+use std::time::Duration;
+
 use super::create::limits;
 use super::run::{Broken, Progress, Tell, inside};
 use super::{Tools, hooks, request};
@@ -38,7 +40,11 @@ async fn again(tools: &Tools, record: &WorkspaceRecord, settings: &Settings, tel
     let collected = request::collect(tools.data_dir.clone(), &workspace, org, user.clone(), fresh).await?;
     let engine = tools.engine.as_ref();
     let hooks = hooks::Inside { engine, container: &id, user: &user, env: &[], log: &log };
-    hooks.inject(&collected.request).await?;
+    if let Err(error) = hooks.inject(&collected.request).await {
+        // Without its secrets it does not count as running: the back-off tries again.
+        tools.engine.stop(&id, Duration::ZERO).await?;
+        return Err(error.into());
+    }
     let container = ContainerRecord { token_hash: collected.token_hash, ..container };
     tools.store.set_container(&record.id, Some(container.clone())).await?;
     tell(Progress::Container(Some(container.clone()))).await;

@@ -290,6 +290,16 @@ pub fn repository(text: &str) -> Result<String, QuantityError> {
             "write it like `git@git.acme.example:alice/dotfiles.git` or `https://git.acme.example/alice/dotfiles`";
         return wrong(format!("`{text}` is not the place of a repository"), hint);
     }
+    let authority = place.split_once("://").map(|(scheme, rest)| (scheme, rest.split('/').next().unwrap_or_default()));
+    if let Some((scheme, authority)) = authority {
+        let who = authority.rsplit_once('@').map(|(who, _)| who);
+        if who.is_some_and(|who| who.contains(':') || scheme != "ssh") {
+            return wrong(
+                "a password or token does not belong into the place of a repository",
+                "it would stand in logs and in the home: write `git@HOST:PATH`, and give the Git server the key of `hearth git key`",
+            );
+        }
+    }
     Ok(place)
 }
 

@@ -28,8 +28,8 @@ use crate::config::{Loaded, Sources};
 use crate::docker::{BollardEngine, Engine};
 use crate::enter::{Doors, Visitor};
 use crate::handle::{ConfigView, EngineView, Handle, Snapshot};
-use crate::model::Requester;
-use crate::store::Store;
+use crate::model::{BuildRecord, BuildResult, Moment, Power, Requester};
+use crate::store::{BUILDS_KEPT, Store};
 
 /// How long an ending waits for what is under way.
 const DRAIN: Duration = Duration::from_secs(10);
@@ -89,7 +89,7 @@ impl App {
             hearth: hearth_binary()?,
             tasks: tasks.clone(),
         });
-        let world = remember(&store).await?;
+        let world = remember(&store, now.wall).await?;
         let listener = api::bind_host(&server.run_dir.join("hearth.sock"))?;
 
         let config = ConfigView { path: config_path, in_force_since: now.wall, from_copy: false, rejected: None };
@@ -146,7 +146,7 @@ impl App {
                 status.ready();
                 ready = true;
             }
-            status.watchdog();
+            status.alive();
         };
         reconciler.run(inlets, stop.clone(), turned).await;
         service.stopping();
@@ -183,7 +183,7 @@ fn hearth_binary() -> anyhow::Result<PathBuf> {
 }
 
 /// Takes up what the database says: builds that were cut off wait again.
-async fn remember(store: &Store) -> anyhow::Result<World> {
+async fn remember(store: &Store, now: Moment) -> anyhow::Result<World> {
     let mut last = store.last_builds().await?;
     let mut unfinished: BTreeMap<_, Vec<_>> = BTreeMap::new();
     for (id, build) in store.unfinished_builds().await? {
@@ -192,13 +192,24 @@ async fn remember(store: &Store) -> anyhow::Result<World> {
     let mut world = World::default();
     for record in store.workspaces().await? {
         let id = record.id.clone();
-        let again = unfinished.remove(&id).unwrap_or_default().into_iter().max_by_key(|build| build.number);
-        let again =
-            again.map(|build| crate::model::BuildRecord { started_at: None, stage: None, stages: Vec::new(), ..build });
+        let mut open = unfinished.remove(&id).unwrap_or_default();
+        open.sort_by_key(|build: &BuildRecord| build.number);
+        // The newest serves those before it as well; none of them is wanted where the workspace should be off.
+        let again = open.pop_if(|_| record.power == Power::On);
+        for old in open {
+            let old = BuildRecord { result: Some(BuildResult::Cancelled), ended_at: Some(now), ..old };
+            store.update_build(&id, &old).await?;
+        }
+        let again = again.map(|build| BuildRecord { started_at: None, stage: None, stages: Vec::new(), ..build });
         if let Some(build) = &again {
             info!(workspace = %id, build = build.number.0, "build {} was cut off: it is taken up again", build.number);
         }
-        let build = last.remove(&id).filter(|build| build.result.is_some());
+        let build = match last.remove(&id) {
+            Some(build) if build.result.is_none() => {
+                store.builds(&id, BUILDS_KEPT).await?.into_iter().find(|build| build.result.is_some())
+            }
+            build => build,
+        };
         world.workspaces.insert(id, Tracked::new(record, build, again));
     }
     Ok(world)

@@ -171,7 +171,12 @@ impl Executor {
         let executor = self.clone();
         let span = info_span!("stop", workspace = %record.id);
         let run = async move {
-            let result = build::stop(&executor.tools, &record, grace).await.map_err(|error| error.to_string());
+            let result = async {
+                build::stop(&executor.tools, &record, grace).await.map_err(|error| error.to_string())?;
+                let forgotten = executor.tools.store.set_container(&record.id, None).await;
+                forgotten.map_err(|error| error.to_string())
+            };
+            let result = result.await;
             executor.done(record.id, Done::Stopped(result)).await;
         };
         self.tasks.spawn(run.instrument(span));

@@ -256,7 +256,6 @@ impl Reconciler {
             self.emit(Event::Engine { at: now, here: false });
         }
         self.looked = true;
-        self.looks.wanted = true;
     }
 
     /// Takes in what an operation tells.
@@ -315,6 +314,10 @@ impl Reconciler {
             }
             Done::Stopped(Ok(())) => {
                 tracked.observed = Observed::None;
+                tracked.record.container = None;
+                for waiter in tracked.stop_waiters.drain(..) {
+                    let _ = waiter.send(Ok(()));
+                }
                 tracked.inside = None;
                 tracked.ends.clear();
                 info!(workspace = %id, "`{id}` is off");
@@ -331,6 +334,8 @@ impl Reconciler {
                 info!(workspace = %id, "`{id}` runs again");
             }
             Done::Recovered(Err(why)) => {
+                tracked.observed = Observed::Ended;
+                tracked.inside = None;
                 tracked.ends.push(now.wall);
                 warn!(workspace = %id, "cannot start `{id}` again: {why}");
             }

@@ -42,8 +42,9 @@ impl Reconciler {
             return Ok(Started::Build(build.number));
         }
         let stopping = matches!(tracked.record.power, Power::Off { .. });
+        let cancelled = tracked.operation.as_ref().is_some_and(|operation| operation.cancel.is_cancelled());
         match tracked.operation.as_ref().map(|operation| operation.doing) {
-            Some(Doing::Building { .. }) if !stopping => {
+            Some(Doing::Building { .. }) if !stopping && !cancelled => {
                 return tracked.build.as_ref().map(|build| Started::Build(build.number)).ok_or_else(|| gone(id));
             }
             Some(Doing::Tending | Doing::Recovering { .. }) if !stopping => return Ok(Started::AlreadyRunning),
@@ -108,7 +109,8 @@ impl Reconciler {
         if let Some(operation) = running {
             operation.cancel.cancel();
         }
-        let idle = tracked.operation.is_none() && tracked.observed == Observed::None;
+        let stopping = matches!(tracked.operation, Some(Operation { doing: Doing::Stopping { .. }, .. }));
+        let idle = stopping || tracked.operation.is_none() && tracked.observed == Observed::None;
         tracked.cancel_waiters.push((number, reply));
         if idle {
             let never = tracked.build.is_none();

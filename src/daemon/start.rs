@@ -1,15 +1,17 @@
 //! From the command line to a running [`App`]: arguments, logging, signals, exit codes.
 
+use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
 use futures_util::StreamExt;
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook_tokio::Signals;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
-use tracing::{error, info};
+use tracing::{error, info, warn};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
@@ -40,6 +42,7 @@ pub fn main() -> ExitCode {
         }
     };
     log();
+    raise_file_limit();
     let loaded = match config::load(&arguments.config) {
         Ok(loaded) => loaded,
         Err(problems) => {
@@ -58,6 +61,16 @@ pub fn main() -> ExitCode {
             error!("hearthd cannot go on: {error:#}");
             ExitCode::FAILURE
         }
+    }
+}
+
+/// Each person inside a workspace takes four descriptors; the usual soft limit of 1024 is for programs that use
+/// `select`.
+fn raise_file_limit() {
+    let raised =
+        getrlimit(Resource::RLIMIT_NOFILE).and_then(|(_, hard)| setrlimit(Resource::RLIMIT_NOFILE, hard, hard));
+    if let Err(error) = raised {
+        warn!("the limit of open files stays as it is: {error}");
     }
 }
 
@@ -101,6 +114,12 @@ fn log() {
     let registry = tracing_subscriber::registry().with(filter);
     match tracing_journald::layer().ok().filter(|_| std::env::var_os("JOURNAL_STREAM").is_some()) {
         Some(journal) => registry.with(journal.with_field_prefix(None)).init(),
-        None => registry.with(tracing_subscriber::fmt::layer().with_writer(std::io::stderr)).init(),
+        None => registry
+            .with(
+                tracing_subscriber::fmt::layer()
+                    .with_writer(std::io::stderr)
+                    .with_ansi(std::io::stderr().is_terminal()),
+            )
+            .init(),
     }
 }

@@ -14,8 +14,13 @@ use crate::config::{Members, Settings, SpecSummary};
 use crate::decide::{self, Doing, Facts, Observed};
 use crate::docker::{Container, Status};
 use crate::handle::{Inside, Reply, View};
-use crate::model::{BuildNumber, BuildRecord, BuildResult, Moment, Now, Outdated, Stage, StageTiming, WorkspaceId};
+use crate::model::{
+    BuildNumber, BuildRecord, BuildResult, Moment, Now, Outdated, Power, Stage, StageTiming, WorkspaceId,
+};
 use crate::store::WorkspaceRecord;
+
+/// How soon a build that the engine cut off is taken up again.
+const AGAIN: Duration = Duration::from_secs(2);
 
 /// One workspace, declared or remembered.
 #[derive(Debug)]
@@ -128,7 +133,8 @@ impl Tracked {
                 tracing::warn!(workspace = %self.record.id, build = build.number.0, "build interrupted: {why}; taken up again");
                 let again = BuildRecord { started_at: None, stage: None, stages: Vec::new(), ..build.clone() };
                 // A newer request that waits already serves as well.
-                if self.queued.is_none() {
+                if self.queued.is_none() && self.record.power == Power::On {
+                    self.not_before = now.wall.checked_add(AGAIN).ok();
                     self.queued = Some(again.clone());
                     return Some(again);
                 }
@@ -189,6 +195,7 @@ impl Tracked {
             doing: self.operation.as_ref().map(|operation| operation.doing),
             build: self.build.as_ref(),
             queued: self.queued.as_ref(),
+            has_container: self.record.container.is_some(),
             outdated: &self.outdated,
             warnings: self.build.as_ref().map_or(&[], |build| &build.warnings),
         }
@@ -254,11 +261,13 @@ impl World {
 
     /// Returns how many builds run.
     pub(super) fn builds_running(&self) -> usize {
+        // Hooks run beside: people are in, and a slow hook of one holds up nobody else.
         let building = |tracked: &&Tracked| {
-            matches!(
-                tracked.operation,
-                Some(Operation { doing: Doing::Building { .. } | Doing::Recovering { .. }, .. })
-            )
+            tracked.inside.is_none()
+                && matches!(
+                    tracked.operation,
+                    Some(Operation { doing: Doing::Building { .. } | Doing::Recovering { .. }, .. })
+                )
         };
         self.workspaces.values().filter(building).count()
     }

@@ -350,6 +350,8 @@ pub trait Engine: Send + Sync + 'static {
     async fn volume(&self, name: &str) -> Result<Option<Volume>, EngineError>;
     /// Lists the volumes that carry the label `hearth.instance=<instance>`.
     async fn volumes(&self, instance: &str) -> Result<Vec<Volume>, EngineError>;
+    /// Lists all containers, running or not, that mount a volume.
+    async fn containers_with_volume(&self, name: &str) -> Result<Vec<Container>, EngineError>;
     /// Makes a volume. The engine's own call is get-or-create: compare the labels of what comes back.
     async fn create_volume(&self, name: &str, labels: &Labels) -> Result<Volume, EngineError>;
 

@@ -144,7 +144,10 @@ pub struct Frame {
 impl Frame {
     /// Reads the JSON.
     pub fn parse<T: DeserializeOwned>(&self) -> Result<T, FrameError> {
-        serde_json::from_slice(&self.json).map_err(|error| FrameError::Senseless(error.to_string()))
+        // The error's own text quotes what was sent.
+        serde_json::from_slice(&self.json).map_err(|error| {
+            FrameError::Senseless(format!("{:?} error at column {}", error.classify(), error.column()))
+        })
     }
 }
 

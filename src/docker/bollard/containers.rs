@@ -28,8 +28,8 @@ const DROPPED: [&str; 2] = ["NET_RAW", "MKNOD"];
 const NANO: i64 = 1_000_000_000;
 const ALL_MEMORY: i64 = 1 << 60;
 
-pub(super) async fn list(engine: &BollardEngine, instance: &str) -> Reply<Vec<Container>> {
-    let filters = HashMap::from([("label", vec![format!("hearth.instance={instance}")])]);
+pub(super) async fn list(engine: &BollardEngine, filter: &str, value: &str) -> Reply<Vec<Container>> {
+    let filters = HashMap::from([(filter, vec![value.to_owned()])]);
     let options = ListContainersOptionsBuilder::default().all(true).filters(&owned(filters)).build();
     let list = engine
         .call("list containers", LOOK, |docker| async move { docker.list_containers(Some(options)).await })

@@ -89,7 +89,11 @@ impl Engine for BollardEngine {
     }
 
     async fn containers(&self, instance: &str) -> Reply<Vec<Container>> {
-        containers::list(self, instance).await
+        containers::list(self, "label", &format!("hearth.instance={instance}")).await
+    }
+
+    async fn containers_with_volume(&self, name: &str) -> Reply<Vec<Container>> {
+        containers::list(self, "volume", name).await
     }
 
     async fn container(&self, id: &str) -> Reply<Option<ContainerDetail>> {

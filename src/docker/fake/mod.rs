@@ -297,6 +297,15 @@ impl Engine for FakeEngine {
         .await
     }
 
+    async fn containers_with_volume(&self, name: &str) -> Reply<Vec<Container>> {
+        self.call("containers_with_volume", name, |world| {
+            let all = world.containers.values().map(|made| &made.detail.container);
+            let mounts = |container: &&Container| container.mounts.iter().any(|at| at.volume.as_deref() == Some(name));
+            Ok(all.filter(mounts).cloned().collect())
+        })
+        .await
+    }
+
     async fn container(&self, id: &str) -> Reply<Option<ContainerDetail>> {
         self.call("container", id, |world| Ok(world.find(id).map(|made| made.detail.clone()))).await
     }
