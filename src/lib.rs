@@ -13,4 +13,5 @@ pub mod handle;
 pub mod helper;
 pub mod model;
 pub mod pipeline;
+pub mod schedule;
 pub mod store;

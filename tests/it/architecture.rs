@@ -11,6 +11,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("access", &["config", "model"]),
     ("decide", &["model", "config"]),
     ("pipeline", &["model"]),
+    ("schedule", &["model", "config"]),
     // Outside.
     ("docker", &["model"]),
     ("store", &["model"]),
