@@ -1,6 +1,7 @@
 //! hearth: cloud-style development workspaces for a team that shares one Linux server.
 
 pub mod access;
+pub mod activity;
 pub mod api;
 pub mod build;
 pub mod cli;

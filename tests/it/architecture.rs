@@ -12,6 +12,8 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("decide", &["model", "config"]),
     ("pipeline", &["model"]),
     ("schedule", &["model", "config"]),
+    ("activity", &["model", "config"]),
+    ("evidence", &["model", "config", "docker"]),
     // Outside.
     ("docker", &["model"]),
     ("store", &["model"]),
