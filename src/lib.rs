@@ -10,6 +10,7 @@ pub mod daemon;
 pub mod decide;
 pub mod docker;
 pub mod enter;
+pub mod evidence;
 pub mod handle;
 pub mod helper;
 pub mod model;

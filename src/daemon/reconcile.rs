@@ -244,6 +244,7 @@ impl Reconciler {
                 self.looks.wanted = true;
                 self.looks.settling = SETTLE.len();
             }
+            EngineEvent::ExecEnded { .. } => {}
             EngineEvent::Disconnected(why) => self.engine_away(&why),
         }
     }

@@ -24,7 +24,7 @@ pub const PURPOSE: &str = "hearth.purpose";
 const PURPOSES: [&str; 2] = ["probe", "own"];
 
 /// Where our binary is mounted in every container of ours.
-const BINARY: &str = "/usr/local/bin/hearth";
+pub const BINARY: &str = "/usr/local/bin/hearth";
 
 /// Returns the name of a workspace's container. Names hold no dot (rule C3), so no two can meet.
 pub fn container_name(instance: &InstanceName, workspace: &WorkspaceId) -> String {

@@ -7,6 +7,8 @@ mod bollard;
 pub mod fake;
 mod process_group;
 
+pub use process_group::is_of_container;
+
 pub mod labels;
 
 use std::collections::BTreeMap;
@@ -275,6 +277,21 @@ pub enum ExecEnd {
     TimedOut,
 }
 
+/// A command that somebody started by `docker exec`, without its arguments: they may hold secrets.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ExecDetail {
+    pub running: bool,
+    /// The host's pid of its process, while there is one.
+    pub pid: Option<u32>,
+    pub program: String,
+    /// It has a terminal.
+    pub terminal: bool,
+    /// Its standard input is open.
+    pub stdin: bool,
+    /// Somebody reads its output: it was not started with `-d`.
+    pub attached: bool,
+}
+
 /// Progress of a pull.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PullProgress {
@@ -297,6 +314,12 @@ pub struct Credentials {
 pub enum EngineEvent {
     Container {
         id: ContainerId,
+    },
+    /// A command started by `docker exec` ended: whoever's, a health check's too.
+    ExecEnded {
+        id: ContainerId,
+        exec: String,
+        at: Moment,
     },
     /// The stream was (re)connected: list everything.
     Connected,
@@ -337,7 +360,11 @@ pub trait Engine: Send + Sync + 'static {
         output: mpsc::Sender<Output>,
     ) -> Result<ExecEnd, EngineError>;
 
-    /// Looks at one that the engine has, by reference or by id.
+    /// Looks at one that the engine has, by reference or by id.    /// Lists the commands of `docker exec` that run in a container; `None` where there is no such container.
+    async fn execs(&self, id: &ContainerId) -> Result<Option<Vec<String>>, EngineError>;
+    /// Looks at one, also for a while after its end; `None` where there is none.
+    async fn exec_detail(&self, exec: &str) -> Result<Option<ExecDetail>, EngineError>;
+
     async fn image(&self, reference: &str) -> Result<Option<Image>, EngineError>;
     /// Pulls; given up only when nothing has moved for minutes. Progress that nobody takes is dropped.
     async fn pull(

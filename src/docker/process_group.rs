@@ -91,7 +91,7 @@ fn group_and_session(stat: &[u8]) -> Option<(i32, i32)> {
 
 /// Says whether `/proc/PID/cgroup` is that of a process of the container: `/docker/ID` or `…/docker-ID.scope`, in
 /// cgroups of version 1 (a line each) and 2 (one line), and whatever is below.
-fn is_of_container(cgroup: &str, container: &str) -> bool {
+pub fn is_of_container(cgroup: &str, container: &str) -> bool {
     let is_ours = |part: &str| {
         let name = part.strip_suffix(".scope").unwrap_or(part);
         name == container || name.strip_prefix("docker-") == Some(container)

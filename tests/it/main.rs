@@ -8,6 +8,7 @@ mod architecture;
 mod cli;
 mod engine;
 mod entering;
+mod evidence;
 mod homes;
 mod hooks;
 mod images;

@@ -51,6 +51,15 @@ pub(super) async fn inspect(engine: &BollardEngine, id: &str) -> Reply<Option<Co
     Ok(found(reply)?.map(detail_of))
 }
 
+pub(super) async fn execs(engine: &BollardEngine, id: &ContainerId) -> Reply<Option<Vec<String>>> {
+    let reply = engine
+        .call("inspect container", LOOK, |docker| async move {
+            docker.inspect_container(&id.0, None::<InspectContainerOptions>).await
+        })
+        .await;
+    Ok(found(reply)?.map(|response| response.exec_ids.unwrap_or_default()))
+}
+
 pub(super) async fn create(engine: &BollardEngine, spec: &ContainerSpec) -> Reply<ContainerId> {
     let options = CreateContainerOptionsBuilder::default().name(&spec.name).build();
     let body = body_of(spec);

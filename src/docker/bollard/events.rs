@@ -1,12 +1,13 @@
 //! Events of our containers, as "look again"; reconnects by itself.
 //!
 //! The stream is asked for from the engine's own time of a moment before, so nothing is lost between the list that
-//! `Connected` asks for and the stream. Only what changes a container is asked for: the names of exec events hold
-//! whole command lines, secrets and all. One item that cannot be read ends the stream, and everything is looked at.
+//! `Connected` asks for and the stream. Only what changes a container is asked for, and the ends of execs: the names of
+//! their other events hold whole command lines, secrets and all. One item that cannot be read ends the stream, and everything is looked at.
 
 use std::collections::HashMap;
 use std::time::Duration;
 
+use bollard::models::EventMessage;
 use bollard::query_parameters::EventsOptionsBuilder;
 use futures_util::StreamExt;
 use tokio::sync::mpsc;
@@ -17,8 +18,9 @@ use super::{BollardEngine, LOOK, Reply};
 use crate::docker::{ContainerId, EngineError, EngineEvent};
 use crate::model::Moment;
 
-const ACTIONS: [&str; 11] =
-    ["create", "start", "die", "stop", "kill", "oom", "pause", "unpause", "rename", "update", "destroy"];
+const ACTIONS: [&str; 12] =
+    ["create", "start", "die", "stop", "kill", "oom", "pause", "unpause", "rename", "update", "destroy", EXEC_ENDED];
+const EXEC_ENDED: &str = "exec_die";
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LAST_PAUSE: Duration = Duration::from_secs(5);
 
@@ -84,13 +86,25 @@ async fn stream(
     loop {
         match stream.next().await {
             Some(Ok(event)) => {
-                let Some(id) = event.actor.and_then(|actor| actor.id) else { continue };
-                let _ = events.send(EngineEvent::Container { id: ContainerId(id) }).await;
+                if let Some(event) = event_of(event) {
+                    let _ = events.send(event).await;
+                }
             }
             Some(Err(error)) => return sorted(error),
             None => return EngineError::Away("the stream of events ended".to_owned()),
         }
     }
+}
+
+fn event_of(event: EventMessage) -> Option<EngineEvent> {
+    let actor = event.actor?;
+    let id = ContainerId(actor.id?);
+    if event.action.as_deref() != Some(EXEC_ENDED) {
+        return Some(EngineEvent::Container { id });
+    }
+    let exec = actor.attributes?.remove("execID")?;
+    let at = Moment::from_nanosecond(event.time_nano?.into()).ok()?;
+    Some(EngineEvent::ExecEnded { id, exec, at })
 }
 
 /// Returns a client and the engine's own time, `SECONDS.NANOSECONDS`.

@@ -24,8 +24,8 @@ use tokio_util::sync::CancellationToken;
 use zeroize::Zeroizing;
 
 use super::link::sorted;
-use super::{BollardEngine, CHANGE, LOOK, Reply};
-use crate::docker::{ContainerId, EngineError, ExecEnd, ExecSpec, Output, Stream as Side, process_group};
+use super::{BollardEngine, CHANGE, LOOK, Reply, found};
+use crate::docker::{ContainerId, EngineError, ExecDetail, ExecEnd, ExecSpec, Output, Stream as Side, process_group};
 
 /// How much of the output is read at once.
 const FRAME: usize = 64 * 1024;
@@ -139,6 +139,21 @@ async fn talk(
         done = &mut read => done,
         _input = write => read.await,
     }
+}
+
+/// Looks at a command of whoever's.
+pub(super) async fn detail(engine: &BollardEngine, exec: &str) -> Reply<Option<ExecDetail>> {
+    let reply = engine.call("inspect exec", LOOK, |docker| async move { docker.inspect_exec(exec).await }).await;
+    let Some(seen) = found(reply)? else { return Ok(None) };
+    let process = seen.process_config.unwrap_or_default();
+    Ok(Some(ExecDetail {
+        running: seen.running.unwrap_or_default(),
+        pid: seen.pid.and_then(|pid| u32::try_from(pid).ok()).filter(|pid| *pid != 0),
+        program: process.entrypoint.unwrap_or_default(),
+        terminal: process.tty.unwrap_or_default(),
+        stdin: seen.open_stdin.unwrap_or_default(),
+        attached: seen.open_stdout.unwrap_or_default() || seen.open_stderr.unwrap_or_default(),
+    }))
 }
 
 async fn running(engine: &BollardEngine, exec: &str) -> Reply<bool> {

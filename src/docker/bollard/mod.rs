@@ -21,8 +21,8 @@ use tokio_util::task::TaskTracker;
 
 use super::{
     Container, ContainerDetail, ContainerId, ContainerSpec, Credentials, Engine, EngineError, EngineEvent,
-    EngineVersion, ExecEnd, ExecSpec, FileKind, Image, Labels, Limits, Network, NetworkSpec, Output, PullError,
-    PullProgress, Volume,
+    EngineVersion, ExecDetail, ExecEnd, ExecSpec, FileKind, Image, Labels, Limits, Network, NetworkSpec, Output,
+    PullError, PullProgress, Volume,
 };
 use link::Link;
 
@@ -134,6 +134,14 @@ impl Engine for BollardEngine {
 
     async fn exec(&self, id: &ContainerId, spec: ExecSpec, output: mpsc::Sender<Output>) -> Reply<ExecEnd> {
         exec::run(self, id, spec, output).await
+    }
+
+    async fn execs(&self, id: &ContainerId) -> Reply<Option<Vec<String>>> {
+        containers::execs(self, id).await
+    }
+
+    async fn exec_detail(&self, exec: &str) -> Reply<Option<ExecDetail>> {
+        exec::detail(self, exec).await
     }
 
     async fn image(&self, reference: &str) -> Reply<Option<Image>> {

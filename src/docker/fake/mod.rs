@@ -15,8 +15,8 @@ use tokio::sync::mpsc;
 use super::labels::INSTANCE;
 use super::{
     Container, ContainerDetail, ContainerId, ContainerSpec, Credentials, Engine, EngineError, EngineEvent,
-    EngineVersion, ExecEnd, ExecSpec, FileKind, Image, Labels, Limits, Network, NetworkSpec, Output, PullError,
-    PullProgress, Status, Volume,
+    EngineVersion, ExecDetail, ExecEnd, ExecSpec, FileKind, Image, Labels, Limits, Network, NetworkSpec, Output,
+    PullError, PullProgress, Status, Volume,
 };
 use crate::model::Moment;
 use world::{Reply, World};
@@ -387,6 +387,15 @@ impl Engine for FakeEngine {
                 Ok(ExecEnd::TimedOut)
             }
         }
+    }
+
+    /// Nobody runs a command by hand in here.
+    async fn execs(&self, id: &ContainerId) -> Reply<Option<Vec<String>>> {
+        self.call("execs", &self.name(id), |world| Ok(world.find(&id.0).map(|_| Vec::new()))).await
+    }
+
+    async fn exec_detail(&self, exec: &str) -> Reply<Option<ExecDetail>> {
+        self.call("exec detail", exec, |_| Ok(None)).await
     }
 
     async fn image(&self, reference: &str) -> Reply<Option<Image>> {
