@@ -70,10 +70,9 @@ impl Hold {
     }
 }
 
-/// A hold as it is kept.
+/// A hold as it is kept; its id is kept beside it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SavedHold {
-    pub id: HoldId,
     pub by: String,
     pub from: String,
     pub message: Option<String>,
@@ -85,15 +84,15 @@ pub struct SavedHold {
 impl SavedHold {
     /// Returns the hold as it is to be kept.
     pub fn of(hold: &Hold, boot_id: &str) -> Self {
-        let Hold { id, by, from, message, since, lasts, renewed } = hold.clone();
+        let Hold { id: _, by, from, message, since, lasts, renewed } = hold.clone();
         let since = SavedStamp::of(since, boot_id);
         let renewed = renewed.map(|renewed| SavedStamp::of(renewed, boot_id));
-        Self { id, by, from, message, since, lasts_seconds: lasts.as_secs(), renewed }
+        Self { by, from, message, since, lasts_seconds: lasts.as_secs(), renewed }
     }
 
     /// Returns the hold on the clocks of this boot.
-    pub fn hold(self, now: Now, boot_id: &str) -> Hold {
-        let Self { id, by, from, message, since, lasts_seconds, renewed } = self;
+    pub fn hold(self, id: HoldId, now: Now, boot_id: &str) -> Hold {
+        let Self { by, from, message, since, lasts_seconds, renewed } = self;
         let since = since.stamp(now, boot_id);
         let renewed = renewed.map(|renewed| renewed.stamp(now, boot_id));
         Hold { id, by, from, message, since, lasts: Duration::from_secs(lasts_seconds), renewed }

@@ -10,6 +10,7 @@
 //! Every method is one transaction. What was answered `Ok` is on disk; what was sent is done even when the caller
 //! goes away before the answer.
 
+mod activity;
 mod audit;
 mod builds;
 mod error;
@@ -30,6 +31,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::model::{BuildNumber, Moment, OrgName, Requester, WorkspaceId};
 
+pub use activity::{Kept, KeptHold};
 pub use audit::AuditFilter;
 pub use builds::BUILDS_KEPT;
 pub use error::StoreError;

@@ -171,7 +171,7 @@ impl World {
         let json = serde_json::to_string(&self.ledger.save(self.boot)).unwrap();
         let holds: Vec<_> = self.ledger.holds().iter().map(|hold| SavedHold::of(hold, self.boot)).collect();
         self.boot = boot;
-        let holds = holds.into_iter().map(|hold| hold.hold(self.now, boot)).collect();
+        let holds = holds.into_iter().map(|hold| hold.hold(HoldId(1), self.now, boot)).collect();
         let saved: SavedLedger = serde_json::from_str(&json).unwrap();
         self.ledger = saved.ledger(self.now, boot).with_holds(holds);
     }
