@@ -79,9 +79,11 @@ fn c6_limits_change_at_once_and_the_rest_makes_it_outdated() {
         let limits = docker(&["inspect", "--format", format, &daemon.container("alice/main")]).ok();
         if limits == "500000000 314572800 314572800\n" { Ok(()) } else { Err(limits) }
     });
-    let after = daemon.show("alice/main");
+    let after = wait_for("only env to be outdated", || match daemon.show("alice/main") {
+        shown if shown["outdated"] == serde_json::json!(["env"]) => Ok(shown),
+        shown => Err(shown.to_string()),
+    });
     assert_eq!(after["container"], before["container"]);
-    assert_eq!(after["outdated"], serde_json::json!(["env"]), "{after}");
     daemon.hearth(&["rebuild", "alice/main"]).ok();
     let after = daemon.show("alice/main");
     assert_eq!(after["outdated"], serde_json::json!([]), "{after}");

@@ -79,8 +79,8 @@ fn exit_codes_tell_what_kind_of_failure_it_was() {
 }
 
 #[test]
-fn completions_and_version_need_no_hearthd() {
-    for args in [&["version"][..], &["completion", "bash"]] {
+fn completions_and_the_version_need_no_hearthd() {
+    for args in [&["--version"][..], &["completion", "bash"]] {
         let mut command = Command::new(env!("CARGO_BIN_EXE_hearth"));
         command.args(args).env("HEARTH_SOCKET", "/nonexistent");
         assert!(!run(command).ok().is_empty());

@@ -6,12 +6,22 @@
 
 mod architecture;
 mod cli;
+mod configuration;
 mod engine;
 mod entering;
 mod evidence;
+mod foreign;
+mod git;
 mod homes;
 mod hooks;
 mod images;
+mod life;
+mod listing;
 mod pulls;
+mod quickstart;
+mod restart;
+mod roles;
+mod secrets;
+mod ssh;
 mod support;
 mod support_itself;

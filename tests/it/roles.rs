@@ -63,7 +63,7 @@ fn x1_each_role_sees_and_does_what_is_its_own() {
     let shown = daemon.show("alice/main");
     assert_eq!(
         (&shown["build"]["requester"], &shown["build"]["reason"]),
-        (&"backup".into(), &"user".into()),
+        (&"backup".into(), &"admin".into()),
         "{shown}"
     );
 }
@@ -78,6 +78,6 @@ fn section_9_from_inside_one_acts_on_this_workspace_alone() {
     assert_eq!(list[0]["workspace"], "alice/main");
     daemon.inside("alice/main", &["hearth", "show"]);
     daemon.hearth(&["ssh", "alice/main", "--", "hearth", "stop", "bob/main"]).fails(5);
-    daemon.hearth(&["ssh", "alice/main", "--", "hearth", "ssh", "--", "true"]).fails(4);
+    daemon.hearth(&["ssh", "alice/main", "--", "hearth", "ssh", "main", "--", "true"]).fails(4);
     daemon.hearth(&["ssh", "alice/main", "--", "hearth", "config", "reload"]).fails(4);
 }
