@@ -1,6 +1,5 @@
 //! hearthd as a child process, on paths and under an instance name of its own.
 
-use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{Read, Write};
 use std::os::unix::fs::PermissionsExt;
@@ -243,7 +242,6 @@ impl Daemon {
         // Should the test be killed, hearthd is not to outlive it.
         let mut command = Command::new("setpriv");
         command.args(["--pdeathsig=KILL", "--", HEARTHD, "--config"]).arg(self.config_file());
-        command.env("RUST_LOG", std::env::var_os("RUST_LOG").as_deref().unwrap_or(OsStr::new("info")));
         command.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log);
         command.spawn().unwrap()
     }
