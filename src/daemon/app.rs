@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
+use super::accepted::{Beginning, DATABASE};
 use super::clock::{Clock, SystemClock};
 use super::execute::Executor;
 use super::outside;
@@ -24,10 +25,10 @@ use super::world::{Tracked, World};
 use crate::api::{self, ApiContext};
 use crate::build::log::Logs;
 use crate::build::{Images, Pulls, Tools};
-use crate::config::{Loaded, Sources};
+use crate::config::Sources;
 use crate::docker::{BollardEngine, Engine};
 use crate::enter::{Doors, Visitor};
-use crate::handle::{ConfigView, EngineView, Handle, Snapshot};
+use crate::handle::{EngineView, Handle, Snapshot};
 use crate::model::{BuildRecord, BuildResult, Moment, Power, Requester};
 use crate::store::{BUILDS_KEPT, Store};
 
@@ -55,22 +56,22 @@ impl App {
     /// # Errors
     /// When a directory, the database or a socket cannot be opened. Docker need not be there.
     pub async fn build(
-        config_path: PathBuf,
-        loaded: Loaded,
+        beginning: Beginning,
         (reloads_in, reloads): (mpsc::Sender<Requester>, mpsc::Receiver<Requester>),
         stop: CancellationToken,
     ) -> anyhow::Result<Self> {
+        let Beginning { loaded, view: config } = beginning;
         let settings = Arc::new(loaded.settings);
         let server = settings.server.clone();
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let now = clock.now();
         directory(&server.data_dir, 0o700)?;
         directory(&server.run_dir, 0o755)?;
-        let store = Store::open(&server.data_dir.join("state.db"))?;
-        store
-            .set_accepted_config(texts(&loaded.sources), now.wall)
-            .await
-            .context("cannot keep the accepted configuration")?;
+        let store = Store::open(&server.data_dir.join(DATABASE))?;
+        if !config.from_copy {
+            let kept = store.set_accepted_config(texts(&loaded.sources), now.wall).await;
+            kept.context("cannot keep the accepted configuration")?;
+        }
         let (tasks, engine) = (TaskTracker::new(), BollardEngine::connect(&server.docker));
         let events = engine.watch(server.instance.as_str());
         let (visitors_in, visitors) = mpsc::channel(64);
@@ -92,7 +93,6 @@ impl App {
         let world = remember(&store, now.wall).await?;
         let listener = api::bind_host(&server.run_dir.join("hearth.sock"))?;
 
-        let config = ConfigView { path: config_path, in_force_since: now.wall, from_copy: false, rejected: None };
         let snapshot = Snapshot {
             workspaces: BTreeMap::new(),
             engine: EngineView::Unknown,

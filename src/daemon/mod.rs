@@ -1,5 +1,6 @@
 //! The daemon: joins the other parts, holds as little logic as it can.
 
+mod accepted;
 pub mod accounts;
 mod app;
 pub mod clock;
@@ -13,5 +14,6 @@ pub mod systemd;
 mod watch;
 mod world;
 
+pub use accepted::Beginning;
 pub use app::App;
 pub use start::main;

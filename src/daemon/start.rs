@@ -16,7 +16,8 @@ use tracing_subscriber::EnvFilter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
-use super::App;
+use super::clock::{Clock, SystemClock};
+use super::{App, accepted};
 use crate::config;
 use crate::model::Requester;
 
@@ -43,20 +44,13 @@ pub fn main() -> ExitCode {
     };
     log();
     raise_file_limit();
-    let loaded = match config::load(&arguments.config) {
-        Ok(loaded) => loaded,
-        Err(problems) => {
-            error!("the configuration is not accepted, and nothing was touched:\n{problems}");
-            return ExitCode::from(BAD_CONFIGURATION);
-        }
-    };
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(WORKERS).enable_all().build();
     let result = match runtime {
-        Ok(runtime) => runtime.block_on(run(arguments.config, loaded)),
+        Ok(runtime) => runtime.block_on(run(arguments.config)),
         Err(error) => Err(anyhow::anyhow!(error).context("cannot start the runtime")),
     };
     match result {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             error!("hearthd cannot go on: {error:#}");
             ExitCode::FAILURE
@@ -77,7 +71,18 @@ fn raise_file_limit() {
 /// hearthd waits for Docker most of the time: two threads move all its bytes.
 const WORKERS: usize = 2;
 
-async fn run(config: PathBuf, loaded: config::Loaded) -> anyhow::Result<()> {
+async fn run(config: PathBuf) -> anyhow::Result<ExitCode> {
+    let beginning = match accepted::beginning(config, SystemClock.now().wall).await {
+        Ok(beginning) => beginning,
+        Err(problems) => {
+            error!("the configuration is not accepted, and nothing was touched:\n{problems}");
+            return Ok(ExitCode::from(BAD_CONFIGURATION));
+        }
+    };
+    if let Some(rejected) = &beginning.view.rejected {
+        let (at, errors) = (beginning.view.in_force_since, &rejected.errors);
+        error!("the configuration is not accepted; the one of {at} stays in force:\n{errors}");
+    }
     let stop = CancellationToken::new();
     let (reloads_in, reloads) = mpsc::channel(1);
     let hangups = reloads_in.clone();
@@ -96,7 +101,7 @@ async fn run(config: PathBuf, loaded: config::Loaded) -> anyhow::Result<()> {
             }
         }
     };
-    let app = App::build(config, loaded, (reloads_in, reloads), stop).await?;
+    let app = App::build(beginning, (reloads_in, reloads), stop).await?;
     let running = app.run();
     tokio::pin!(running, listening);
     // A second signal ends at once.
@@ -104,7 +109,7 @@ async fn run(config: PathBuf, loaded: config::Loaded) -> anyhow::Result<()> {
         () = &mut running => {}
         () = &mut listening => {}
     }
-    Ok(())
+    Ok(ExitCode::SUCCESS)
 }
 
 /// Logs to the journal where standard error is connected to it, else to standard error. `HEARTH_LOG` sets levels.
