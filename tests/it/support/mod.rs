@@ -26,8 +26,8 @@ pub(crate) use image::{Image, ImageTag};
 pub(crate) use registry::Registry;
 pub(crate) use sshd::Sshd;
 
-/// How long anything may take that a loaded machine does in a second.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+/// How long anything may take that an idle machine does in a second.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Returns a name that no other test has, short enough for an instance name.
 pub(crate) fn unique() -> String {
