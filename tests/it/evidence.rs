@@ -306,15 +306,18 @@ fn p3_an_exec_counts_by_its_terminal_or_its_open_input_and_no_other_does() {
             other => Err(format!("{other:?}")),
         }
     });
-    // Idle: its times stand still, whatever health checks do.
-    assert_eq!(touched(live(1)), opened);
+    // Idle: its times come to stand still, whatever health checks do.
+    let mut before = opened;
+    let opened = wait_for("its times to stand still", || {
+        let seen = touched(live(1));
+        if seen == std::mem::replace(&mut before, seen) { Ok(seen) } else { Err(seen.to_string()) }
+    });
     // Busy: they move, in the kernel's steps of eight seconds.
-    let used = wait_for("its times to move", || {
+    wait_for("its times to move", || {
         terminal.write_all(b"echo\n").unwrap();
         let used = touched(live(1));
-        if used > opened { Ok(used) } else { Err(used.to_string()) }
+        if used > opened { Ok(()) } else { Err(used.to_string()) }
     });
-    assert!(used.duration_since(opened).as_secs() >= 1);
 }
 
 #[test]
