@@ -399,27 +399,7 @@ impl<T: fmt::Display> fmt::Display for Sourced<T> {
     }
 }
 
-macro_rules! text_conversions {
-    ($($name:ident)*) => {
-        $(
-            impl TryFrom<String> for $name {
-                type Error = QuantityError;
-
-                fn try_from(text: String) -> Result<Self, QuantityError> {
-                    text.parse()
-                }
-            }
-
-            impl From<$name> for String {
-                fn from(value: $name) -> String {
-                    value.to_string()
-                }
-            }
-        )*
-    };
-}
-
-text_conversions!(Limit Day);
+crate::model::text_conversions!(Limit Day);
 
 #[cfg(test)]
 mod tests {

@@ -16,6 +16,7 @@ pub use build::{
 pub use evidence::{Evidence, EvidenceKind, Live, LiveKey, Measure, Outgoing, Sample};
 pub use name::{InstanceName, NameError, OrgName, UserName, WorkspaceId, WorkspaceName};
 pub use now::{Moment, Now, SavedStamp, Stamp};
+pub(crate) use quantity::text_conversions;
 pub use quantity::{Bytes, Cpus, PortMapping, PortRange, Protocol, QuantityError, Span};
 pub use state::{OffReason, Outdated, Power, State, StateName, StopReason};
 pub use text::{neutralise, output_line};

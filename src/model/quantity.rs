@@ -264,6 +264,7 @@ impl fmt::Display for PortRange {
     }
 }
 
+/// A type that is written as text everywhere: `String` to it by parsing, it to `String` by printing.
 macro_rules! text_conversions {
     ($($name:ident)*) => {
         $(
@@ -283,6 +284,7 @@ macro_rules! text_conversions {
         )*
     };
 }
+pub(crate) use text_conversions;
 
 text_conversions!(Span Bytes PortMapping PortRange);
 
