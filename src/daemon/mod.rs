@@ -8,6 +8,7 @@ mod execute;
 mod outside;
 mod reconcile;
 mod reload;
+mod reports;
 mod requests;
 mod start;
 pub mod systemd;

@@ -17,17 +17,15 @@ use std::time::Duration;
 use tokio::sync::{broadcast, mpsc, watch};
 use tracing::{error, info, warn};
 
-use super::execute::{Done, Executor, Look, Report};
+use super::execute::{Executor, Report};
 use super::reload::ReloadWaiter;
-use super::world::{Tracked, World, close_stage};
-use crate::build::Progress;
+use super::world::{Tracked, World};
 use crate::config::Settings;
-use crate::decide::{self, Action, Doing, Observed};
-use crate::docker::{EngineError, EngineEvent};
+use crate::decide::{self, Action, Doing};
+use crate::docker::EngineEvent;
 use crate::handle::{ConfigView, EngineView, Event, Request, RequestError, Snapshot};
 use crate::model::{
-    BuildNumber, BuildReason, BuildRecord, BuildResult, Moment, Now, OffReason, Power, Requester, StopReason,
-    WorkspaceId,
+    BuildNumber, BuildReason, BuildRecord, BuildResult, Moment, Now, Power, Requester, StopReason, WorkspaceId,
 };
 use crate::pipeline::{self, Waiting};
 use crate::store::StoreError;
@@ -41,15 +39,13 @@ const STOP_GRACE: Duration = Duration::from_secs(10);
 /// When to look again after an event, one after the other: the engine's list lags behind what it tells (seen: a
 /// second on a busy machine).
 const SETTLE: [Duration; 3] = [Duration::from_millis(200), Duration::from_millis(800), Duration::from_secs(3)];
-/// How soon a stop that failed is tried again.
-const RETRY_STOP: Duration = Duration::from_secs(5);
 
 /// Looks at the engine: numbered, so that an old one is known as such.
 #[derive(Debug, Default)]
-struct Looks {
-    next: u64,
-    wanted: bool,
-    running: bool,
+pub(super) struct Looks {
+    pub(super) next: u64,
+    pub(super) wanted: bool,
+    pub(super) running: bool,
     /// How many more looks an event asks for: the engine's list shows what it told only after a while.
     settling: usize,
 }
@@ -81,12 +77,12 @@ pub(super) struct Reconciler {
     pub(super) started_at: Moment,
     pub(super) reload_waiters: Vec<ReloadWaiter>,
     /// See [`Snapshot::foreign`].
-    foreign: Vec<String>,
-    looks: Looks,
+    pub(super) foreign: Vec<String>,
+    pub(super) looks: Looks,
     /// Set by the first look: the API answers from then on.
-    looked: bool,
+    pub(super) looked: bool,
     /// Set by the first look that showed anything.
-    swept: bool,
+    pub(super) swept: bool,
 }
 
 impl Reconciler {
@@ -249,7 +245,7 @@ impl Reconciler {
         }
     }
 
-    fn engine_away(&mut self, why: &str) {
+    pub(super) fn engine_away(&mut self, why: &str) {
         let now = self.executor.now().wall;
         if !matches!(self.engine, EngineView::Away { .. }) {
             error!("Docker does not answer: {why}; nothing is changed until it is back");
@@ -257,140 +253,6 @@ impl Reconciler {
             self.emit(Event::Engine { at: now, here: false });
         }
         self.looked = true;
-    }
-
-    /// Takes in what an operation tells.
-    async fn report(&mut self, report: Report) {
-        let now = self.executor.now();
-        match report {
-            Report::Looked { number, answer } => self.looked(number, answer, now),
-            Report::Build { workspace, progress } => self.progress(workspace, progress, now).await,
-            Report::Done { workspace, done } => self.done(&workspace, done, now).await,
-        }
-    }
-
-    /// Takes in how far a build is.
-    async fn progress(&mut self, id: WorkspaceId, progress: Progress, now: Now) {
-        let Some(tracked) = self.world.workspaces.get_mut(&id) else { return };
-        match progress {
-            Progress::Stage(stage) => {
-                let Some(build) = tracked.stage(stage, now) else { return };
-                self.executor.save_build(&id, &build).await;
-                self.emit(Event::Stage { at: now.wall, workspace: id, build: build.number, stage });
-            }
-            Progress::Image { digest } => {
-                if let Some(build) = &mut tracked.build {
-                    build.image_digest = digest;
-                }
-            }
-            Progress::Home(home) => tracked.record.home = Some(home),
-            Progress::Container(container) => {
-                tracked.inside = None;
-                tracked.record.container = container;
-                tracked.compare(&self.settings);
-            }
-            Progress::Inside(inside) => tracked.inside = Some(inside),
-        }
-    }
-
-    /// Takes in the end of an operation.
-    async fn done(&mut self, id: &WorkspaceId, done: Done, now: Now) {
-        let fresh_from = self.looks.next + 1;
-        self.looks.wanted = true;
-        let Some(tracked) = self.world.workspaces.get_mut(id) else { return };
-        tracked.operation = None;
-        tracked.fresh_from = fresh_from;
-        match done {
-            Done::Built { outcome } => {
-                let Some(build) = tracked.built(outcome, now) else { return };
-                self.executor.save_build(id, &build).await;
-                say(id, &build, now);
-                let off = tracked.observed == Observed::None && tracked.queued.is_none();
-                if off && build.result == Some(BuildResult::Cancelled) && tracked.record.power == Power::On {
-                    self.set_power(id, Power::Off { why: OffReason::Stopped }).await;
-                }
-                if let Some(result) = build.result {
-                    self.emit(Event::Built { at: now.wall, workspace: id.clone(), build: build.number, result });
-                }
-            }
-            Done::Stopped(Ok(())) => {
-                tracked.observed = Observed::None;
-                tracked.record.container = None;
-                for waiter in tracked.stop_waiters.drain(..) {
-                    let _ = waiter.send(Ok(()));
-                }
-                tracked.inside = None;
-                tracked.ends.clear();
-                info!(workspace = %id, "`{id}` is off");
-                if !self.settings.orgs.contains_key(&tracked.record.org) {
-                    self.executor.clean(&[], self.settings.clone());
-                }
-            }
-            Done::Stopped(Err(why)) => {
-                tracked.not_before = now.wall.checked_add(RETRY_STOP).ok();
-                warn!(workspace = %id, "cannot stop `{id}`: {why}; tried again in {RETRY_STOP:?}");
-            }
-            Done::Recovered(Ok(())) => {
-                tracked.observed = Observed::Running { since: now.wall };
-                info!(workspace = %id, "`{id}` runs again");
-            }
-            Done::Recovered(Err(why)) => {
-                tracked.observed = Observed::Ended;
-                tracked.inside = None;
-                tracked.ends.push(now.wall);
-                warn!(workspace = %id, "cannot start `{id}` again: {why}");
-            }
-            Done::Personalized { warnings } => {
-                if let Some(build) = &mut tracked.build {
-                    build.warnings.retain(|warning| {
-                        !matches!(warning.hook, crate::model::Hook::Personalize | crate::model::Hook::Dotfiles)
-                    });
-                    build.warnings.extend(warnings);
-                    close_stage(build, now.wall);
-                    self.executor.save_build(id, build).await;
-                }
-            }
-            Done::Tended { container } => {
-                if container.is_some() {
-                    tracked.record.container = container;
-                }
-                tracked.compare(&self.settings);
-            }
-        }
-    }
-
-    /// Takes in a look at the engine.
-    fn looked(&mut self, number: u64, answer: Result<Look, EngineError>, now: Now) {
-        self.looks.running = false;
-        let look = match answer {
-            Ok(look) => look,
-            Err(error) => return self.engine_away(&error.to_string()),
-        };
-        if let Some(version) = look.version {
-            let here = EngineView::Here { version: version.version, api: version.api };
-            if self.engine != here {
-                info!("Docker is here");
-                self.emit(Event::Engine { at: now.wall, here: true });
-            }
-            self.engine = here;
-        }
-        if !std::mem::replace(&mut self.swept, true) {
-            // What an earlier hearthd left behind: none of ours is under way yet.
-            self.executor.clean(&look.containers, self.settings.clone());
-        }
-        self.looked = true;
-        let (ours, foreign) = self.executor.sort(&look.containers, &self.world);
-        self.foreign = foreign;
-        for tracked in self.world.workspaces.values_mut() {
-            if tracked.fresh_from > number || tracked.operation.is_some() {
-                continue;
-            }
-            let container = ours.get(&tracked.record.id).copied();
-            tracked.see(container, now);
-            if let Some(door) = tracked.adopt() {
-                self.executor.listen(door);
-            }
-        }
     }
 
     /// Says what is new to those who listen.
@@ -495,29 +357,6 @@ pub(super) fn failed(error: &StoreError) -> RequestError {
 fn waiting_of(id: &WorkspaceId, tracked: &Tracked) -> Option<Waiting> {
     let build = tracked.queued.as_ref()?;
     Some(Waiting { workspace: id.clone(), reason: build.reason, queued_at: build.queued_at })
-}
-
-/// Logs how a build ended.
-fn say(id: &WorkspaceId, build: &BuildRecord, now: Now) {
-    let number = build.number;
-    let took = now.wall.duration_since(build.started_at.unwrap_or(now.wall)).as_secs_f64();
-    match build.result {
-        Some(BuildResult::Ok) if build.warnings.is_empty() => {
-            info!(workspace = %id, build = number.0, "built `{id}` in {took:.1} s");
-        }
-        Some(BuildResult::Ok) => {
-            let warnings = build.warnings.len();
-            warn!(workspace = %id, build = number.0, "built `{id}` in {took:.1} s with {warnings} warnings: `hearth show {id}`");
-        }
-        Some(BuildResult::Failed) => {
-            let why = build.failure.as_deref().unwrap_or("for a reason that is not recorded");
-            error!(workspace = %id, build = number.0, "build {number} of `{id}` failed: {why}");
-        }
-        Some(BuildResult::Cancelled) => {
-            info!(workspace = %id, build = number.0, "build {number} of `{id}` was cancelled");
-        }
-        None => {}
-    }
 }
 
 fn until(at: Moment, now: Now) -> Duration {
