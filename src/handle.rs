@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
 use crate::access::Allowed;
-use crate::config::Settings;
+use crate::config::{Members, Settings};
 use crate::model::{
     BuildNumber, BuildReason, BuildRecord, Moment, OrgName, Requester, Stage, State, StateName, WorkspaceId,
 };
@@ -27,6 +27,8 @@ pub struct Snapshot {
     pub workspaces: BTreeMap<WorkspaceId, View>,
     pub engine: EngineView,
     pub config: ConfigView,
+    /// What members set by command.
+    pub members: Arc<Members>,
     /// What is not ours and looks as if it were, each in a sentence: it is left alone.
     pub foreign: Vec<String>,
     pub started_at: Moment,

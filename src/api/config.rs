@@ -25,7 +25,7 @@ pub(super) async fn show(
     Named(id): Named,
 ) -> ApiResult<Json<Vec<EffectiveValue>>> {
     let reached = reach(&context, &caller, Verb::Config, &id)?;
-    let Some(wanted) = shape::in_force(&reached.settings, &id) else {
+    let Some(wanted) = shape::in_force(&reached.settings, &reached.snapshot.members, &id) else {
         return Err(ApiError::new(ErrorCode::Conflict, format!("`{id}` is not in the configuration"))
             .hint(format!("`hearth show {id}` has what is known of it")));
     };

@@ -14,13 +14,13 @@ use crate::model::{BuildRecord, State, WorkspaceId};
 use crate::store::AuditEntry;
 
 /// Returns a workspace's effective values; `None` where no file declares it.
-pub(super) fn in_force(settings: &Settings, id: &WorkspaceId) -> Option<Effective> {
-    settings.workspaces.get(id).map(|workspace| effective(settings, workspace, &Members::default()))
+pub(super) fn in_force(settings: &Settings, members: &Members, id: &WorkspaceId) -> Option<Effective> {
+    settings.workspaces.get(id).map(|workspace| effective(settings, workspace, members))
 }
 
 /// Returns a workspace as `hearth list` shows it.
-pub(super) fn workspace(view: &View, settings: &Settings) -> Workspace {
-    let wanted = in_force(settings, &view.id);
+pub(super) fn workspace(view: &View, settings: &Settings, members: &Members) -> Workspace {
+    let wanted = in_force(settings, members, &view.id);
     let (warnings, outdated) = match &view.state {
         State::Running { warnings, outdated, .. } => (warnings.clone(), outdated.clone()),
         State::Building { .. } => (view.build.as_ref().map(|build| build.warnings.clone()).unwrap_or_default(), vec![]),
@@ -47,11 +47,11 @@ pub(super) fn workspace(view: &View, settings: &Settings) -> Workspace {
 }
 
 /// Returns a workspace in full; `home` is the volume's name.
-pub(super) fn detail(view: &View, settings: &Settings, home: Option<String>) -> WorkspaceDetail {
-    let wanted = in_force(settings, &view.id);
+pub(super) fn detail(view: &View, settings: &Settings, members: &Members, home: Option<String>) -> WorkspaceDetail {
+    let wanted = in_force(settings, members, &view.id);
     let last = view.build.as_ref();
     WorkspaceDetail {
-        summary: workspace(view, settings),
+        summary: workspace(view, settings, members),
         declared: view.declared,
         home,
         container: view.inside.as_ref().map(|inside| inside.container.clone()),

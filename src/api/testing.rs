@@ -78,7 +78,7 @@ pub(crate) fn snapshot(settings: &Settings) -> Snapshot {
         rejected: Some(rejected),
     };
     let engine = EngineView::Here { version: "20.10.24".into(), api: "1.41".into() };
-    Snapshot { workspaces, engine, config, foreign: vec![], started_at: at(0) }
+    Snapshot { workspaces, engine, config, members: Arc::default(), foreign: vec![], started_at: at(0) }
 }
 
 /// What stands behind the API in a test, as far as it is not the daemon's loop.

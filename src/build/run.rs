@@ -4,7 +4,7 @@
 //! failure or a cancellation removes what was made, and the home stays.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
@@ -16,9 +16,8 @@ use super::log::LogWriter;
 use super::prepare::prepare;
 use super::stop::stop;
 use super::{HandOver, HandOverError, Outcome, Tools, hand_over, hooks, own, request};
-use crate::config::effective::effective;
 use crate::config::settings::Org;
-use crate::config::{Effective, Members, Settings};
+use crate::config::{Effective, InForce};
 use crate::docker::{ContainerId, EngineError};
 use crate::handle::Inside;
 use crate::model::{BuildNumber, Stage, Warning};
@@ -29,7 +28,7 @@ use crate::store::{ContainerRecord, HomeRecord, StoreError, WorkspaceRecord};
 pub struct Job {
     pub record: WorkspaceRecord,
     pub number: BuildNumber,
-    pub settings: Arc<Settings>,
+    pub in_force: InForce,
     /// Somebody cancels this build.
     pub cancel: CancellationToken,
     /// hearthd stops: the build is left to be taken up again.
@@ -108,14 +107,12 @@ impl From<StoreError> for Broken {
 
 /// Runs a build to its end. `tell` hears how far it is.
 pub async fn run(tools: &Tools, job: Job, tell: Tell) -> Outcome {
-    let (id, settings) = (&job.record.id, &job.settings);
+    let id = &job.record.id;
     let log = tools.logs.open(job.record.number, job.number);
-    let Some(declared) = settings.workspaces.get(id) else {
+    let Some((workspace, org)) = job.in_force.workspace(id) else {
         let failure = format!("`{id}` is not in the configuration any more");
         return Outcome::Failed { failure, warnings: Vec::new(), kept: job.record.container.is_some() };
     };
-    let workspace = effective(settings, declared, &Members::default());
-    let org = settings.org_of(declared);
     let (gave_way, warnings) = (AtomicBool::new(false), Mutex::default());
     let build = Build {
         tools,

@@ -5,9 +5,8 @@ use std::time::Duration;
 use super::create::limits;
 use super::run::{Broken, Progress, Tell, inside};
 use super::{Tools, hooks, request};
-use crate::config::effective::effective;
 use crate::config::settings::Org;
-use crate::config::{Effective, Members, Settings, SpecSummary};
+use crate::config::{Effective, InForce, SpecSummary};
 use crate::docker::ContainerId;
 use crate::helper::bundle::{Facts, Inhabitant, Personalize};
 use crate::model::{BuildNumber, Hook, Stage, Warning, WarningKind};
@@ -17,15 +16,15 @@ use crate::store::{ContainerRecord, WorkspaceRecord};
 ///
 /// # Errors
 /// With what went wrong, for a person.
-pub async fn recover(tools: &Tools, record: WorkspaceRecord, settings: &Settings, tell: Tell) -> Result<(), String> {
+pub async fn recover(tools: &Tools, record: WorkspaceRecord, in_force: &InForce, tell: Tell) -> Result<(), String> {
     let told = |broken| match broken {
         Broken::Failed(why) | Broken::Away(why) => why,
     };
-    again(tools, &record, settings, tell).await.map_err(told)
+    again(tools, &record, in_force, tell).await.map_err(told)
 }
 
-async fn again(tools: &Tools, record: &WorkspaceRecord, settings: &Settings, tell: Tell) -> Result<(), Broken> {
-    let (workspace, org) = declared(record, settings)?;
+async fn again(tools: &Tools, record: &WorkspaceRecord, in_force: &InForce, tell: Tell) -> Result<(), Broken> {
+    let (workspace, org) = declared(record, in_force)?;
     let Some(container) = record.container.clone() else {
         return Err(Broken::Failed("no container of it is recorded".into()));
     };
@@ -57,10 +56,10 @@ pub async fn personalize_again(
     tools: &Tools,
     record: WorkspaceRecord,
     build: BuildNumber,
-    settings: &Settings,
+    in_force: &InForce,
 ) -> Vec<Warning> {
     let result = async {
-        let (workspace, org) = declared(&record, settings)?;
+        let (workspace, org) = declared(&record, in_force)?;
         let Some(container) = &record.container else {
             return Err(Broken::Failed("no container of it is recorded".into()));
         };
@@ -80,8 +79,8 @@ pub async fn personalize_again(
 
 /// Brings cpus, memory and pids of a running container in line; returns what it is made of then. A limit that the
 /// engine refuses stays as it was, and the workspace *outdated* (rule C6).
-pub async fn update_limits(tools: &Tools, record: WorkspaceRecord, settings: &Settings) -> Option<ContainerRecord> {
-    let (workspace, org) = declared(&record, settings).ok()?;
+pub async fn update_limits(tools: &Tools, record: WorkspaceRecord, in_force: &InForce) -> Option<ContainerRecord> {
+    let (workspace, org) = declared(&record, in_force).ok()?;
     let container = record.container?;
     let mut made: SpecSummary = serde_json::from_str(&container.spec).ok()?;
     let wanted = SpecSummary::of(&workspace, org);
@@ -120,11 +119,9 @@ async fn has_room(tools: &Tools, id: &ContainerId, limit: Option<u64>) -> bool {
     }
 }
 
-fn declared<'a>(record: &WorkspaceRecord, settings: &'a Settings) -> Result<(Effective, &'a Org), Broken> {
-    let Some(declared) = settings.workspaces.get(&record.id) else {
-        return Err(Broken::Failed("it is not in the configuration any more".into()));
-    };
-    Ok((effective(settings, declared, &Members::default()), settings.org_of(declared)))
+fn declared<'a>(record: &WorkspaceRecord, in_force: &'a InForce) -> Result<(Effective, &'a Org), Broken> {
+    let gone = || Broken::Failed("it is not in the configuration any more".into());
+    in_force.workspace(&record.id).ok_or_else(gone)
 }
 
 /// The user of a container that was made before.

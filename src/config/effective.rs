@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
 
 use super::image;
 use super::member::{MemberUser, MemberWorkspace, Members};
@@ -71,6 +72,21 @@ pub fn effective(settings: &Settings, workspace: &Workspace, members: &Members) 
         email,
         dotfiles,
         cuts: layers.cuts,
+    }
+}
+
+/// The files and what members set, as of one moment; cheap to clone.
+#[derive(Debug, Clone)]
+pub struct InForce {
+    pub settings: Arc<Settings>,
+    pub members: Arc<Members>,
+}
+
+impl InForce {
+    /// Returns a workspace as it is to be, with its org; `None` where no file declares it.
+    pub fn workspace(&self, id: &WorkspaceId) -> Option<(Effective, &Org)> {
+        let declared = self.settings.workspaces.get(id)?;
+        Some((effective(&self.settings, declared, &self.members), self.settings.org_of(declared)))
     }
 }
 

@@ -32,7 +32,7 @@ pub mod subnet;
 mod tests;
 pub mod text;
 
-pub use effective::Effective;
+pub use effective::{Effective, InForce};
 pub use host::{FileFact, HostFacts, Trusting};
 pub use load::{DEFAULT_PATH, Loaded, Machine, load, load_sources, watched};
 pub use member::{MemberUser, MemberWorkspace, Members};

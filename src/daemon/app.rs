@@ -17,6 +17,7 @@ use tracing::{info, warn};
 use super::accepted::{Beginning, DATABASE};
 use super::clock::{Clock, SystemClock};
 use super::execute::Executor;
+use super::members;
 use super::outside;
 use super::reconcile::{Inlets, Outlets, Reconciler};
 use super::systemd::Service;
@@ -25,7 +26,7 @@ use super::world::{Tracked, World};
 use crate::api::{self, ApiContext};
 use crate::build::log::Logs;
 use crate::build::{Images, Pulls, Tools};
-use crate::config::Sources;
+use crate::config::{InForce, Sources};
 use crate::docker::{BollardEngine, Engine};
 use crate::enter::{Doors, Visitor};
 use crate::handle::{EngineView, Handle, Snapshot};
@@ -91,12 +92,14 @@ impl App {
             tasks: tasks.clone(),
         });
         let world = remember(&store, now.wall).await?;
+        let members = Arc::new(members::remember(&store).await?);
         let listener = api::bind_host(&server.run_dir.join("hearth.sock"))?;
 
         let snapshot = Snapshot {
             workspaces: BTreeMap::new(),
             engine: EngineView::Unknown,
             config: config.clone(),
+            members: members.clone(),
             foreign: Vec::new(),
             started_at: now.wall,
         };
@@ -119,7 +122,7 @@ impl App {
             stopping: stop.clone(),
         };
         let outlets = Outlets { snapshot, settings: settings_out, events: events_out };
-        let reconciler = Reconciler::new(executor, world, settings, config, outlets);
+        let reconciler = Reconciler::new(executor, world, InForce { settings, members }, config, outlets);
         let inlets = Inlets { requests, reports, engine: events, reloads };
         Ok(Self { reconciler, inlets, listener, visitors, context, service, stop, tasks, store })
     }

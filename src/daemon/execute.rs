@@ -14,7 +14,7 @@ use super::clock::Clock;
 use super::systemd::Service;
 use super::world::World;
 use crate::build::{self, Outcome};
-use crate::config::Settings;
+use crate::config::{InForce, Settings};
 use crate::docker::{Container, EngineError, EngineVersion, labels};
 use crate::model::{BuildNumber, BuildRecord, Now, Warning, WorkspaceId};
 use crate::store::{ContainerRecord, Store, WorkspaceRecord};
@@ -152,14 +152,14 @@ impl Executor {
         &self,
         record: WorkspaceRecord,
         number: BuildNumber,
-        settings: Arc<Settings>,
+        in_force: InForce,
         cancel: CancellationToken,
     ) {
         let (executor, id) = (self.clone(), record.id.clone());
         let span = info_span!("build", workspace = %id, build = number.0);
         let run = async move {
             let progress = executor.teller(&id);
-            let job = build::Job { record, number, settings, cancel, stopping: executor.stopping.clone() };
+            let job = build::Job { record, number, in_force, cancel, stopping: executor.stopping.clone() };
             let outcome = build::run(&executor.tools, job, progress).await;
             executor.done(id, Done::Built { outcome }).await;
         };
@@ -183,7 +183,7 @@ impl Executor {
     }
 
     /// Starts the container that ended, with fresh secrets (rule L9).
-    pub(super) fn recover(&self, record: WorkspaceRecord, settings: Arc<Settings>, cancel: CancellationToken) {
+    pub(super) fn recover(&self, record: WorkspaceRecord, in_force: InForce, cancel: CancellationToken) {
         let executor = self.clone();
         let span = info_span!("recover", workspace = %record.id);
         let run = async move {
@@ -191,7 +191,7 @@ impl Executor {
             let tell = executor.teller(&id);
             let result = tokio::select! {
                 () = cancel.cancelled() => Err("somebody stopped it".to_owned()),
-                result = build::recover(&executor.tools, record, &settings, tell) => result,
+                result = build::recover(&executor.tools, record, &in_force, tell) => result,
             };
             executor.done(id, Done::Recovered(result)).await;
         };
@@ -203,7 +203,7 @@ impl Executor {
         &self,
         record: WorkspaceRecord,
         number: BuildNumber,
-        settings: Arc<Settings>,
+        in_force: InForce,
         cancel: CancellationToken,
     ) {
         let executor = self.clone();
@@ -212,7 +212,7 @@ impl Executor {
             let id = record.id.clone();
             let warnings = tokio::select! {
                 () = cancel.cancelled() => Vec::new(),
-                warnings = build::personalize_again(&executor.tools, record, number, &settings) => warnings,
+                warnings = build::personalize_again(&executor.tools, record, number, &in_force) => warnings,
             };
             executor.done(id, Done::Personalized { warnings }).await;
         };
@@ -220,12 +220,12 @@ impl Executor {
     }
 
     /// Brings cpus, memory and pids of a running container in line (rule C6).
-    pub(super) fn update_limits(&self, record: WorkspaceRecord, settings: Arc<Settings>) {
+    pub(super) fn update_limits(&self, record: WorkspaceRecord, in_force: InForce) {
         let executor = self.clone();
         let span = info_span!("update", workspace = %record.id);
         let run = async move {
             let id = record.id.clone();
-            let container = build::update_limits(&executor.tools, record, &settings).await;
+            let container = build::update_limits(&executor.tools, record, &in_force).await;
             executor.done(id, Done::Tended { container }).await;
         };
         self.tasks.spawn(run.instrument(span));

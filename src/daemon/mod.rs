@@ -5,6 +5,7 @@ pub mod accounts;
 mod app;
 pub mod clock;
 mod execute;
+mod members;
 mod outside;
 mod reconcile;
 mod reload;

@@ -20,7 +20,7 @@ use tracing::{error, info, warn};
 use super::execute::{Executor, Report};
 use super::reload::ReloadWaiter;
 use super::world::{Tracked, World};
-use crate::config::Settings;
+use crate::config::{InForce, Members, Settings};
 use crate::decide::{self, Action, Doing};
 use crate::docker::EngineEvent;
 use crate::handle::{ConfigView, EngineView, Event, Request, RequestError, Snapshot};
@@ -71,6 +71,7 @@ pub(super) struct Reconciler {
     pub(super) executor: Executor,
     pub(super) world: World,
     pub(super) settings: Arc<Settings>,
+    pub(super) members: Arc<Members>,
     pub(super) config: ConfigView,
     pub(super) engine: EngineView,
     pub(super) outlets: Outlets,
@@ -89,7 +90,7 @@ impl Reconciler {
     pub(super) fn new(
         executor: Executor,
         world: World,
-        settings: Arc<Settings>,
+        InForce { settings, members }: InForce,
         config: ConfigView,
         outlets: Outlets,
     ) -> Self {
@@ -100,6 +101,7 @@ impl Reconciler {
             executor,
             world,
             settings,
+            members,
             config,
             engine,
             outlets,
@@ -110,6 +112,11 @@ impl Reconciler {
             looked: false,
             swept: false,
         }
+    }
+
+    /// Returns what is in force at this moment.
+    pub(super) fn in_force(&self) -> InForce {
+        InForce { settings: self.settings.clone(), members: self.members.clone() }
     }
 
     /// Runs until `stop` is cancelled. `turned` is told of each finished turn.
@@ -169,13 +176,15 @@ impl Reconciler {
                 self.begin_build(&id, now).await;
             }
         }
-        self.answer_waiters();
         self.world.close_logs();
+        // Whoever has an answer finds what it says in the snapshot.
         self.publish(now);
+        self.answer_waiters();
         SETTLE.iter().rev().nth(self.looks.settling.wrapping_sub(1)).map_or(wait, |settle| wait.min(*settle))
     }
 
     async fn act(&mut self, id: &WorkspaceId, action: Action, because: &str, now: Now) {
+        let in_force = self.in_force();
         let Some(tracked) = self.world.workspaces.get_mut(id) else { return };
         match action {
             Action::Nothing | Action::RunQueued => {}
@@ -192,9 +201,9 @@ impl Reconciler {
             }
             Action::Recover => {
                 info!(workspace = %id, "{because}");
-                let (record, settings) = (tracked.record.clone(), self.settings.clone());
+                let record = tracked.record.clone();
                 let doing = Doing::Recovering { since: now.wall };
-                tracked.begin(doing, |cancel| self.executor.recover(record, settings, cancel));
+                tracked.begin(doing, |cancel| self.executor.recover(record, in_force, cancel));
             }
             Action::GiveUp => {
                 warn!(workspace = %id, "{because}: it counts as failed");
@@ -212,7 +221,7 @@ impl Reconciler {
 
     /// Lets the queued build of a workspace begin.
     async fn begin_build(&mut self, id: &WorkspaceId, now: Now) {
-        let settings = self.settings.clone();
+        let in_force = self.in_force();
         let Some(tracked) = self.world.workspaces.get_mut(id) else { return };
         let Some(mut build) = tracked.queued.take() else { return };
         build.started_at = Some(now.wall);
@@ -223,7 +232,7 @@ impl Reconciler {
         tracked.build = Some(build);
         let (record, executor) = (tracked.record.clone(), &self.executor);
         let doing = Doing::Building { stage: crate::model::Stage::Pull, since: now.wall };
-        tracked.begin(doing, |cancel| executor.build(record, number, settings, cancel));
+        tracked.begin(doing, |cancel| executor.build(record, number, in_force, cancel));
     }
 
     /// Starts a look at the engine, if one is wanted and none runs.
@@ -262,6 +271,7 @@ impl Reconciler {
             workspaces: self.world.views(&self.settings, now.wall),
             engine,
             config: self.config.clone(),
+            members: self.members.clone(),
             foreign: self.foreign.clone(),
             started_at: self.started_at,
         };
@@ -310,8 +320,9 @@ impl Reconciler {
         requester: Requester,
     ) -> Result<BuildNumber, RequestError> {
         let now = self.executor.now().wall;
-        let declared = self.settings.workspaces.get(id).ok_or_else(|| RequestError::NotDeclared(id.clone()))?;
-        let image = declared.image.value.clone();
+        let in_force = self.in_force();
+        let (wanted, _) = in_force.workspace(id).ok_or_else(|| RequestError::NotDeclared(id.clone()))?;
+        let image = wanted.image.value;
         let tracked = self.world.workspaces.get_mut(id).ok_or_else(|| RequestError::NoSuchWorkspace(id.clone()))?;
         let store = self.executor.store();
         let number = store.begin_build(id, reason, &requester, &image, now).await.map_err(|error| failed(&error))?;

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use tracing::{error, info, warn};
 
 use super::reconcile::{Reconciler, failed};
-use crate::config::{self, Members, Settings};
+use crate::config::{self, Settings};
 use crate::decide::{Doing, Observed};
 use crate::handle::{Event, Rejected, Reloaded, Reply, RequestError};
 use crate::model::{BuildReason, OffReason, Power, Requester, WorkspaceId};
@@ -49,7 +49,7 @@ impl Reconciler {
     }
 
     fn changes(&self, new: &Settings) -> Vec<String> {
-        config::change::plan(&self.settings, new, &Members::default()).lines()
+        config::change::plan(&self.settings, new, &self.members).lines()
     }
 
     /// Reads the files and takes them into force; returns the running workspaces that are being changed.
@@ -172,15 +172,15 @@ impl Reconciler {
 
     /// Marks what is outdated and changes what can be changed while it runs; returns what is being changed.
     pub(super) fn bring_in_line(&mut self) -> BTreeSet<WorkspaceId> {
-        let settings = self.settings.clone();
+        let in_force = self.in_force();
         let mut changing = BTreeSet::new();
         for (id, tracked) in &mut self.world.workspaces {
-            let live = tracked.compare(&settings);
+            let live = tracked.compare(&in_force.settings, &in_force.members);
             let idle = tracked.operation.is_none() && matches!(tracked.observed, Observed::Running { .. });
             if live && idle {
                 changing.insert(id.clone());
-                let (record, settings, executor) = (tracked.record.clone(), settings.clone(), &self.executor);
-                tracked.begin(Doing::Tending, |_| executor.update_limits(record, settings));
+                let (record, in_force, executor) = (tracked.record.clone(), in_force.clone(), &self.executor);
+                tracked.begin(Doing::Tending, |_| executor.update_limits(record, in_force));
             }
         }
         changing

@@ -45,7 +45,7 @@ impl Reconciler {
             Progress::Container(container) => {
                 tracked.inside = None;
                 tracked.record.container = container;
-                tracked.compare(&self.settings);
+                tracked.compare(&self.settings, &self.members);
             }
             Progress::Inside(inside) => tracked.inside = Some(inside),
         }
@@ -112,7 +112,7 @@ impl Reconciler {
                 if container.is_some() {
                     tracked.record.container = container;
                 }
-                tracked.compare(&self.settings);
+                tracked.compare(&self.settings, &self.members);
             }
         }
     }

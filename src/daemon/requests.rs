@@ -131,7 +131,7 @@ impl Reconciler {
 
     fn personalize(&mut self, id: &WorkspaceId, requester: &Requester) -> Result<BuildNumber, RequestError> {
         self.engine_here()?;
-        let (settings, now) = (self.settings.clone(), self.executor.now());
+        let (in_force, now) = (self.in_force(), self.executor.now());
         let tracked = self.world.workspaces.get_mut(id).ok_or_else(|| gone(id))?;
         let (Some(_), Some(build)) = (&tracked.inside, &mut tracked.build) else { return Err(not_running(id)) };
         if tracked.operation.is_some() || !matches!(tracked.observed, Observed::Running { .. }) {
@@ -144,7 +144,7 @@ impl Reconciler {
         let (record, number) = (tracked.record.clone(), build.number);
         let executor = &self.executor;
         tracked.log = Some(executor.tools.logs.open(record.number, number));
-        tracked.begin(Doing::Tending, |cancel| executor.personalize(record, number, settings, cancel));
+        tracked.begin(Doing::Tending, |cancel| executor.personalize(record, number, in_force, cancel));
         Ok(number)
     }
 

@@ -93,13 +93,13 @@ impl Tracked {
     }
 
     /// Compares the container with the configuration; returns whether something differs that can be changed live.
-    pub(super) fn compare(&mut self, settings: &Settings) -> bool {
+    pub(super) fn compare(&mut self, settings: &Settings, members: &Members) -> bool {
         self.outdated.clear();
         let (Some(container), Some(workspace)) = (&self.record.container, settings.workspaces.get(&self.record.id))
         else {
             return false;
         };
-        let wanted = SpecSummary::of(&effective(settings, workspace, &Members::default()), settings.org_of(workspace));
+        let wanted = SpecSummary::of(&effective(settings, workspace, members), settings.org_of(workspace));
         match serde_json::from_str::<SpecSummary>(&container.spec) {
             Ok(running) => self.outdated = outdated(&running, &wanted),
             Err(error) => tracing::warn!(workspace = %self.record.id, "cannot read what it was made of: {error}"),
