@@ -3,6 +3,7 @@
 pub mod access;
 pub mod activity;
 pub mod api;
+mod blocking;
 pub mod build;
 pub mod cli;
 pub mod config;

@@ -60,6 +60,7 @@ pub async fn hand_over(
     let giving = tasks.spawn(async move {
         let id = engine.create(&spec).await?;
         let given = tokio::select! {
+            biased;
             given = give(engine.as_ref(), &id, &home) => given,
             () = cut_off.cancelled() => Err(failed(&home, "it was cut off")),
         };

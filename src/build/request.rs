@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use super::keys::{self, Token};
 use super::run::Broken;
+use crate::blocking;
 use crate::config::Effective;
 use crate::config::settings::Org;
 use crate::helper::bundle::{Git, Inhabitant, InjectRequest};
@@ -26,7 +27,7 @@ pub(super) async fn collect(
     let known_hosts = org.git_hosts.values().flatten().cloned().collect();
     let text = |value: &Option<crate::config::settings::Sourced<String>>| value.as_ref().map(|text| text.value.clone());
     let (name, email) = (text(&workspace.full_name), text(&workspace.email));
-    let reading = tokio::task::spawn_blocking(move || {
+    let reading = blocking::run(move || {
         let key = keys::git_key(&data_dir, &owner)?;
         let (secrets, token) = (keys::read_secrets(&files)?, Token::random()?);
         let git = Git { private_key: key.private, public_key: key.public, known_hosts, name, email };

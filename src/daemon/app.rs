@@ -1,6 +1,5 @@
 //! Everything wired together: parse, then bind and open, then spawn. [`App::build`] can fail; [`App::run`] only ends.
 
-use std::collections::BTreeMap;
 use std::fs::{DirBuilder, Permissions};
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
@@ -9,29 +8,24 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use tokio::net::UnixListener;
-use tokio::sync::{broadcast, mpsc};
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
 use super::accepted::{Beginning, DATABASE};
+use super::assemble::{Assembled, Surroundings, assemble};
 use super::clock::{Clock, SystemClock};
-use super::execute::Executor;
-use super::members;
 use super::outside;
-use super::reconcile::{Inlets, Outlets, Reconciler};
+use super::reconcile::{Inlets, Reconciler};
 use super::systemd::Service;
 use super::watch;
-use super::world::{Tracked, World};
 use crate::api::{self, ApiContext};
-use crate::build::log::Logs;
-use crate::build::{Images, Pulls, Tools};
-use crate::config::{InForce, Sources};
+use crate::config::Sources;
 use crate::docker::{BollardEngine, Engine};
-use crate::enter::{Doors, Visitor};
-use crate::handle::{EngineView, Handle, Snapshot};
-use crate::model::{BuildRecord, BuildResult, Moment, Power, Requester};
-use crate::store::{BUILDS_KEPT, Store};
+use crate::enter::Visitor;
+use crate::model::Requester;
+use crate::store::Store;
 
 /// How long an ending waits for what is under way.
 const DRAIN: Duration = Duration::from_secs(10);
@@ -75,55 +69,23 @@ impl App {
         }
         let (tasks, engine) = (TaskTracker::new(), BollardEngine::connect(&server.docker));
         let events = engine.watch(server.instance.as_str());
-        let (visitors_in, visitors) = mpsc::channel(64);
-        let doors = Doors::new(&server.run_dir, tasks.clone(), stop.clone(), visitors_in);
-        let (engine, ticks): (Arc<dyn Engine>, _) = (Arc::new(engine), clock.clone());
-        let tools = Arc::new(Tools {
-            engine: engine.clone(),
+        let service = Service::from_environment();
+        let watching = (config.path.clone(), loaded.hash);
+        let surroundings = Surroundings {
+            engine: Arc::new(engine),
+            events,
             store: store.clone(),
-            doors,
-            logs: Logs::new(&server.data_dir, Arc::new(move || ticks.now().wall)),
-            images: Images::new(engine, server.instance.clone(), tasks.clone()),
-            pulls: Pulls::default(),
-            networks: tokio::sync::Mutex::default(),
-            instance: server.instance.clone(),
-            data_dir: server.data_dir.clone(),
+            clock: clock.clone(),
+            service: service.clone(),
             hearth: hearth_binary()?,
             tasks: tasks.clone(),
-        });
-        let world = remember(&store, now.wall).await?;
-        let members = Arc::new(members::remember(&store).await?);
+            stop: stop.clone(),
+        };
+        let assembled = assemble(surroundings, settings, config, reloads).await?;
+        let Assembled { reconciler, inlets, handle, visitors, tools } = assembled;
         let listener = api::bind_host(&server.run_dir.join("hearth.sock"))?;
-
-        let snapshot = Snapshot {
-            workspaces: BTreeMap::new(),
-            engine: EngineView::Unknown,
-            config: config.clone(),
-            members: members.clone(),
-            foreign: Vec::new(),
-            started_at: now.wall,
-        };
-        let (requests_in, requests) = mpsc::channel(64);
-        let (reports_in, reports) = mpsc::channel(256);
-        let (snapshot, snapshots) = tokio::sync::watch::channel(Arc::new(snapshot));
-        let (settings_out, settings_in) = tokio::sync::watch::channel(settings.clone());
-        let (events_out, _) = broadcast::channel(256);
-        let watching = watch::watch(config.path.clone(), loaded.hash, settings_in.clone(), reloads_in);
-        tasks.spawn(watching);
-        let handle = Handle::new(requests_in, snapshots, settings_in, events_out.clone());
+        tasks.spawn(watch::watch(watching.0, watching.1, handle.watch_settings(), reloads_in));
         let context = ApiContext::new(handle, outside::behind(&tools, &clock), tasks.clone(), stop.clone());
-        let service = Service::from_environment();
-        let executor = Executor {
-            tools,
-            clock,
-            service: service.clone(),
-            reports: reports_in,
-            tasks: tasks.clone(),
-            stopping: stop.clone(),
-        };
-        let outlets = Outlets { snapshot, settings: settings_out, events: events_out };
-        let reconciler = Reconciler::new(executor, world, InForce { settings, members }, config, outlets);
-        let inlets = Inlets { requests, reports, engine: events, reloads };
         Ok(Self { reconciler, inlets, listener, visitors, context, service, stop, tasks, store })
     }
 
@@ -183,39 +145,6 @@ fn hearth_binary() -> anyhow::Result<PathBuf> {
     let found = [beside.clone(), PathBuf::from(HEARTH)].into_iter().find(|path| path.is_file());
     let Some(found) = found else { bail!("there is no {}: it belongs beside hearthd", beside.display()) };
     found.canonicalize().with_context(|| format!("cannot read {}", found.display()))
-}
-
-/// Takes up what the database says: builds that were cut off wait again.
-async fn remember(store: &Store, now: Moment) -> anyhow::Result<World> {
-    let mut last = store.last_builds().await?;
-    let mut unfinished: BTreeMap<_, Vec<_>> = BTreeMap::new();
-    for (id, build) in store.unfinished_builds().await? {
-        unfinished.entry(id).or_default().push(build);
-    }
-    let mut world = World::default();
-    for record in store.workspaces().await? {
-        let id = record.id.clone();
-        let mut open = unfinished.remove(&id).unwrap_or_default();
-        open.sort_by_key(|build: &BuildRecord| build.number);
-        // The newest serves those before it as well; none of them is wanted where the workspace should be off.
-        let again = open.pop_if(|_| record.power == Power::On);
-        for old in open {
-            let old = BuildRecord { result: Some(BuildResult::Cancelled), ended_at: Some(now), ..old };
-            store.update_build(&id, &old).await?;
-        }
-        let again = again.map(|build| BuildRecord { started_at: None, stage: None, stages: Vec::new(), ..build });
-        if let Some(build) = &again {
-            info!(workspace = %id, build = build.number.0, "build {} was cut off: it is taken up again", build.number);
-        }
-        let build = match last.remove(&id) {
-            Some(build) if build.result.is_none() => {
-                store.builds(&id, BUILDS_KEPT).await?.into_iter().find(|build| build.result.is_some())
-            }
-            build => build,
-        };
-        world.workspaces.insert(id, Tracked::new(record, build, again));
-    }
-    Ok(world)
 }
 
 /// The texts of an accepted configuration, by their files' names.

@@ -190,6 +190,7 @@ impl Executor {
             let id = record.id.clone();
             let tell = executor.teller(&id);
             let result = tokio::select! {
+                biased;
                 () = cancel.cancelled() => Err("somebody stopped it".to_owned()),
                 result = build::recover(&executor.tools, record, &in_force, tell) => result,
             };
@@ -211,6 +212,7 @@ impl Executor {
         let run = async move {
             let id = record.id.clone();
             let warnings = tokio::select! {
+                biased;
                 () = cancel.cancelled() => Vec::new(),
                 warnings = build::personalize_again(&executor.tools, record, number, &in_force) => warnings,
             };

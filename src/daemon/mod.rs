@@ -3,6 +3,7 @@
 mod accepted;
 pub mod accounts;
 mod app;
+mod assemble;
 pub mod clock;
 mod execute;
 mod members;

@@ -130,12 +130,14 @@ impl Reconciler {
         loop {
             let wait = self.turn().await;
             turned(self.looked);
+            // In this order, so that two runs of a simulation are the same; none of these floods.
             tokio::select! {
+                biased;
                 () = stop.cancelled() => return,
-                Some(request) = inlets.requests.recv() => self.request(request).await,
                 Some(report) = inlets.reports.recv() => self.report(report).await,
-                Some(event) = inlets.engine.recv() => self.engine_event(event),
+                Some(request) = inlets.requests.recv() => self.request(request).await,
                 Some(requester) = inlets.reloads.recv() => self.reload_unasked(&requester).await,
+                Some(event) = inlets.engine.recv() => self.engine_event(event),
                 () = tokio::time::sleep(wait) => {
                     self.looks.wanted = true;
                     self.looks.settling = self.looks.settling.saturating_sub(1);

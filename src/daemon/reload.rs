@@ -7,6 +7,7 @@ use std::sync::Arc;
 use tracing::{error, info, warn};
 
 use super::reconcile::{Reconciler, failed};
+use crate::blocking;
 use crate::config::{self, Settings};
 use crate::decide::{Doing, Observed};
 use crate::handle::{Event, Rejected, Reloaded, Reply, RequestError};
@@ -188,7 +189,7 @@ impl Reconciler {
 }
 
 async fn load(path: PathBuf) -> Result<config::Loaded, RequestError> {
-    let loaded = tokio::task::spawn_blocking(move || config::load(&path)).await;
+    let loaded = blocking::run(move || config::load(&path)).await;
     let loaded = loaded.map_err(|error| RequestError::Failed(format!("the configuration reader failed: {error}")))?;
     loaded.map_err(|problems| RequestError::BadConfiguration(problems.to_string()))
 }

@@ -21,6 +21,9 @@ mod workspaces;
 
 #[cfg(test)]
 mod crash_tests;
+#[cfg(test)]
+#[expect(dead_code, reason = "for the simulation")]
+pub(crate) mod inline;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -50,6 +53,8 @@ enum Job {
 pub struct Store {
     jobs: mpsc::Sender<Job>,
     path: Arc<Path>,
+    #[cfg(test)]
+    inline: Option<inline::Inline>,
 }
 
 impl Store {
@@ -98,7 +103,12 @@ impl Store {
             .name("store".into())
             .spawn(serve)
             .map_err(|source| StoreError::Unusable { path: path.to_owned(), source })?;
-        Ok(Self { jobs, path: path.into() })
+        Ok(Self {
+            jobs,
+            path: path.into(),
+            #[cfg(test)]
+            inline: None,
+        })
     }
 
     async fn write<T, F>(&self, work: F) -> Result<T, StoreError>
@@ -122,6 +132,10 @@ impl Store {
         T: Send + 'static,
         F: FnOnce(&Transaction<'_>) -> Result<T, StoreError> + Send + 'static,
     {
+        #[cfg(test)]
+        if let Some(inline) = &self.inline {
+            return inline.transact(behavior, work).await;
+        }
         let (reply, answer) = oneshot::channel();
         let work = move |connection: &mut Connection| {
             let result = connection.transaction_with_behavior(behavior).map_err(StoreError::from).and_then(|tx| {

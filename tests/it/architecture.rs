@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 /// For each module, which others it may name. A module that is missing here may name anything (`daemon`).
 const ARROWS: &[(&str, &[&str])] = &[
     // Pure.
+    ("blocking", &[]),
     ("model", &[]),
     ("config", &["model"]),
     ("access", &["config", "model"]),
@@ -19,7 +20,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("store", &["model"]),
     ("helper", &["model"]),
     ("enter", &["model", "helper"]),
-    ("build", &["model", "config", "docker", "enter", "handle", "helper", "store"]),
+    ("build", &["blocking", "model", "config", "docker", "enter", "handle", "helper", "store"]),
     ("handle", &["model", "config", "access"]),
     ("api", &["model", "config", "access", "handle", "store", "build", "enter", "daemon"]),
     ("cli", &["model", "config", "api", "enter", "helper"]),

@@ -72,6 +72,13 @@ pub enum Fault {
     Hang,
 }
 
+/// Decides how each call of one engine's handle goes. A call waits for `begin` before it is made and for `end` after.
+#[async_trait]
+pub trait Conductor: Send + Sync {
+    async fn begin(&self, call: &'static str, what: &str) -> Option<Fault>;
+    async fn end(&self, call: &'static str, what: &str);
+}
+
 /// How a command goes.
 #[derive(Debug, Clone)]
 pub struct Ran {
@@ -100,6 +107,7 @@ pub struct FakeEngine {
     world: Arc<Mutex<World>>,
     registry: Arc<Mutex<Registry>>,
     script: Arc<Mutex<Arc<Script>>>,
+    conductor: Option<Arc<dyn Conductor>>,
 }
 
 impl std::fmt::Debug for FakeEngine {
@@ -111,7 +119,7 @@ impl std::fmt::Debug for FakeEngine {
 impl Default for FakeEngine {
     fn default() -> Self {
         let script: Arc<Script> = Arc::new(|_, _| Ran { output: Vec::new(), end: Some(ExecEnd::Exited(0)) });
-        Self { world: Arc::default(), registry: Arc::default(), script: Arc::new(Mutex::new(script)) }
+        Self { world: Arc::default(), registry: Arc::default(), script: Arc::new(Mutex::new(script)), conductor: None }
     }
 }
 
@@ -155,6 +163,17 @@ impl FakeEngine {
         let mut world = self.world();
         let at = world.count(call) + nth;
         world.faults.push((call, at, fault));
+    }
+
+    /// Returns the same engine, with calls as the conductor says.
+    #[must_use]
+    pub fn conducted(&self, conductor: Arc<dyn Conductor>) -> Self {
+        Self { conductor: Some(conductor), ..self.clone() }
+    }
+
+    /// Says how often each of the next events is told: 0 is lost, 2 is doubled. Later ones are told once.
+    pub fn echo(&self, times: impl IntoIterator<Item = usize>) {
+        self.world().echoes.extend(times);
     }
 
     /// Says what time it is.
@@ -242,6 +261,32 @@ impl FakeEngine {
         self.world().volumes.keys().cloned().collect()
     }
 
+    /// Does `docker volume create` and `docker network create`, by somebody else.
+    ///
+    /// # Errors
+    /// As the engine does.
+    pub fn make_by_hand(
+        &self,
+        volume: Option<(&str, Labels)>,
+        network: Option<&NetworkSpec>,
+    ) -> Result<(), EngineError> {
+        let mut world = self.world();
+        if let Some((name, labels)) = volume {
+            world.create_volume(name, &labels);
+        }
+        network.map_or(Ok(()), |spec| world.create_network(spec))
+    }
+
+    /// Returns every volume, ours or not.
+    pub fn volumes_with_labels(&self) -> Vec<Volume> {
+        self.world().volumes.values().cloned().collect()
+    }
+
+    /// Returns every network, ours or not.
+    pub fn all_networks(&self) -> Vec<Network> {
+        self.world().networks.values().cloned().collect()
+    }
+
     /// Makes a call: noted, perhaps at fault, and then done at once.
     async fn call<T>(
         &self,
@@ -249,9 +294,13 @@ impl FakeEngine {
         what: &str,
         act: impl FnOnce(&mut World) -> Reply<T> + Send,
     ) -> Reply<T> {
+        let conducted = match &self.conductor {
+            Some(conductor) => conductor.begin(call, what).await,
+            None => None,
+        };
         let answer = {
             let mut world = self.world();
-            let fault = world.called(call, what);
+            let fault = world.called(call, what).or(conducted);
             match (world.away.clone(), fault) {
                 (Some(why), _) => Some(Err(EngineError::Away(why))),
                 (None, None) => Some(act(&mut world)),
@@ -263,6 +312,9 @@ impl FakeEngine {
                 (None, Some(Fault::Hang)) => None,
             }
         };
+        if let Some(conductor) = &self.conductor {
+            conductor.end(call, what).await;
+        }
         match answer {
             Some(answer) => answer,
             None => std::future::pending().await,

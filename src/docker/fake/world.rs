@@ -39,6 +39,7 @@ pub(super) struct World {
     pub(super) calls: VecDeque<String>,
     counts: BTreeMap<&'static str, usize>,
     pub(super) faults: Vec<(&'static str, usize, Fault)>,
+    pub(super) echoes: VecDeque<usize>,
     next: u64,
 }
 
@@ -69,9 +70,12 @@ impl World {
     pub(super) fn tell(&mut self, labels: &Labels, id: &str) {
         let instance = labels.get(INSTANCE).cloned().unwrap_or_default();
         let event = EngineEvent::Container { id: ContainerId(id.to_owned()) };
-        self.watchers.retain(|(watched, sender)| {
-            *watched != instance || !matches!(sender.try_send(event.clone()), Err(mpsc::error::TrySendError::Closed(_)))
-        });
+        for _ in 0..self.echoes.pop_front().unwrap_or(1) {
+            self.watchers.retain(|(watched, sender)| {
+                *watched != instance
+                    || !matches!(sender.try_send(event.clone()), Err(mpsc::error::TrySendError::Closed(_)))
+            });
+        }
     }
 
     pub(super) fn tell_all(&mut self, event: &EngineEvent) {

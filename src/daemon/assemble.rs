@@ -1,0 +1,128 @@
+//! The loop with all that it works with, joined. What touches the host is handed in, so that a simulation can bring
+//! its own.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use tokio::sync::{broadcast, mpsc, watch};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing::info;
+
+use super::clock::Clock;
+use super::execute::Executor;
+use super::members;
+use super::reconcile::{Inlets, Outlets, Reconciler};
+use super::systemd::Service;
+use super::world::{Tracked, World};
+use crate::build::log::Logs;
+use crate::build::{Images, Pulls, Tools};
+use crate::config::{InForce, Settings};
+use crate::docker::{Engine, EngineEvent};
+use crate::enter::{Doors, Visitor};
+use crate::handle::{ConfigView, EngineView, Handle, Snapshot};
+use crate::model::{BuildRecord, BuildResult, Moment, Power, Requester};
+use crate::store::{BUILDS_KEPT, Store};
+
+/// What the loop works with.
+pub(super) struct Surroundings {
+    pub(super) engine: Arc<dyn Engine>,
+    pub(super) events: mpsc::Receiver<EngineEvent>,
+    pub(super) store: Store,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) service: Service,
+    /// The static `hearth` on the host.
+    pub(super) hearth: PathBuf,
+    pub(super) tasks: TaskTracker,
+    pub(super) stop: CancellationToken,
+}
+
+/// The loop, ready to run, and what speaks to it.
+pub(super) struct Assembled {
+    pub(super) reconciler: Reconciler,
+    pub(super) inlets: Inlets,
+    pub(super) handle: Handle,
+    pub(super) visitors: mpsc::Receiver<Visitor>,
+    pub(super) tools: Arc<Tools>,
+}
+
+/// Joins them, with what the database remembers.
+pub(super) async fn assemble(
+    surroundings: Surroundings,
+    settings: Arc<Settings>,
+    config: ConfigView,
+    reloads: mpsc::Receiver<Requester>,
+) -> anyhow::Result<Assembled> {
+    let Surroundings { engine, events, store, clock, service, hearth, tasks, stop } = surroundings;
+    let (server, now) = (&settings.server, clock.now());
+    let (visitors_in, visitors) = mpsc::channel(64);
+    let ticks = clock.clone();
+    let tools = Arc::new(Tools {
+        engine: engine.clone(),
+        store: store.clone(),
+        doors: Doors::new(&server.run_dir, tasks.clone(), stop.clone(), visitors_in),
+        logs: Logs::new(&server.data_dir, Arc::new(move || ticks.now().wall)),
+        images: Images::new(engine, server.instance.clone(), tasks.clone()),
+        pulls: Pulls::default(),
+        networks: tokio::sync::Mutex::default(),
+        instance: server.instance.clone(),
+        data_dir: server.data_dir.clone(),
+        hearth,
+        tasks: tasks.clone(),
+    });
+    let world = remember(&store, now.wall).await?;
+    let members = Arc::new(members::remember(&store).await?);
+    let snapshot = Snapshot {
+        workspaces: BTreeMap::new(),
+        engine: EngineView::Unknown,
+        config: config.clone(),
+        members: members.clone(),
+        foreign: Vec::new(),
+        started_at: now.wall,
+    };
+    let (requests_in, requests) = mpsc::channel(64);
+    let (reports_in, reports) = mpsc::channel(256);
+    let (snapshot, snapshots) = watch::channel(Arc::new(snapshot));
+    let (settings_out, settings_in) = watch::channel(settings.clone());
+    let (events_out, _) = broadcast::channel(256);
+    let handle = Handle::new(requests_in, snapshots, settings_in, events_out.clone());
+    let executor = Executor { tools: tools.clone(), clock, service, reports: reports_in, tasks, stopping: stop };
+    let outlets = Outlets { snapshot, settings: settings_out, events: events_out };
+    let reconciler = Reconciler::new(executor, world, InForce { settings, members }, config, outlets);
+    let inlets = Inlets { requests, reports, engine: events, reloads };
+    Ok(Assembled { reconciler, inlets, handle, visitors, tools })
+}
+
+/// Takes up what the database says: builds that were cut off wait again.
+async fn remember(store: &Store, now: Moment) -> anyhow::Result<World> {
+    let mut last = store.last_builds().await?;
+    let mut unfinished: BTreeMap<_, Vec<_>> = BTreeMap::new();
+    for (id, build) in store.unfinished_builds().await? {
+        unfinished.entry(id).or_default().push(build);
+    }
+    let mut world = World::default();
+    for record in store.workspaces().await? {
+        let id = record.id.clone();
+        let mut open = unfinished.remove(&id).unwrap_or_default();
+        open.sort_by_key(|build: &BuildRecord| build.number);
+        // The newest serves those before it as well; none of them is wanted where the workspace should be off.
+        let again = open.pop_if(|_| record.power == Power::On);
+        for old in open {
+            let old = BuildRecord { result: Some(BuildResult::Cancelled), ended_at: Some(now), ..old };
+            store.update_build(&id, &old).await?;
+        }
+        let again = again.map(|build| BuildRecord { started_at: None, stage: None, stages: Vec::new(), ..build });
+        if let Some(build) = &again {
+            info!(workspace = %id, build = build.number.0, "build {} was cut off: it is taken up again", build.number);
+        }
+        let build = match last.remove(&id) {
+            Some(build) if build.result.is_none() => {
+                store.builds(&id, BUILDS_KEPT).await?.into_iter().find(|build| build.result.is_some())
+            }
+            build => build,
+        };
+        world.workspaces.insert(id, Tracked::new(record, build, again));
+    }
+    Ok(world)
+}
