@@ -15,7 +15,7 @@ use tracing::{info, warn};
 
 use super::accepted::{Beginning, DATABASE};
 use super::assemble::{Assembled, Surroundings, assemble};
-use super::clock::{Clock, SystemClock};
+use super::clock::{Clock, SystemClock, boot_id};
 use super::outside;
 use super::reconcile::{Inlets, Reconciler};
 use super::systemd::Service;
@@ -76,6 +76,7 @@ impl App {
             events,
             store: store.clone(),
             clock: clock.clone(),
+            boot_id: boot_id().context("cannot tell this boot from others")?,
             service: service.clone(),
             hearth: hearth_binary()?,
             tasks: tasks.clone(),

@@ -10,19 +10,21 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::info;
 
+use super::activity::{self, Memory};
 use super::clock::Clock;
 use super::execute::Executor;
 use super::members;
 use super::reconcile::{Inlets, Outlets, Reconciler};
 use super::systemd::Service;
 use super::world::{Tracked, World};
+use crate::activity::Ledger;
 use crate::build::log::Logs;
 use crate::build::{Images, Pulls, Tools};
 use crate::config::{InForce, Settings};
 use crate::docker::{Engine, EngineEvent};
 use crate::enter::{Doors, Visitor};
 use crate::handle::{ConfigView, EngineView, Handle, Snapshot};
-use crate::model::{BuildRecord, BuildResult, Moment, Power, Requester};
+use crate::model::{BuildRecord, BuildResult, Now, Power, Requester};
 use crate::store::{BUILDS_KEPT, Store};
 
 /// What the loop works with.
@@ -31,6 +33,8 @@ pub(super) struct Surroundings {
     pub(super) events: mpsc::Receiver<EngineEvent>,
     pub(super) store: Store,
     pub(super) clock: Arc<dyn Clock>,
+    /// What tells this boot of the host from every other.
+    pub(super) boot_id: String,
     pub(super) service: Service,
     /// The static `hearth` on the host.
     pub(super) hearth: PathBuf,
@@ -54,7 +58,7 @@ pub(super) async fn assemble(
     config: ConfigView,
     reloads: mpsc::Receiver<Requester>,
 ) -> anyhow::Result<Assembled> {
-    let Surroundings { engine, events, store, clock, service, hearth, tasks, stop } = surroundings;
+    let Surroundings { engine, events, store, clock, boot_id, service, hearth, tasks, stop } = surroundings;
     let (server, now) = (&settings.server, clock.now());
     let (visitors_in, visitors) = mpsc::channel(64);
     let ticks = clock.clone();
@@ -71,7 +75,7 @@ pub(super) async fn assemble(
         hearth,
         tasks: tasks.clone(),
     });
-    let world = remember(&store, now.wall).await?;
+    let world = remember(&store, now, &boot_id).await?;
     let members = Arc::new(members::remember(&store).await?);
     let snapshot = Snapshot {
         workspaces: BTreeMap::new(),
@@ -89,13 +93,15 @@ pub(super) async fn assemble(
     let handle = Handle::new(requests_in, snapshots, settings_in, events_out.clone());
     let executor = Executor { tools: tools.clone(), clock, service, reports: reports_in, tasks, stopping: stop };
     let outlets = Outlets { snapshot, settings: settings_out, events: events_out };
-    let reconciler = Reconciler::new(executor, world, InForce { settings, members }, config, outlets);
+    let in_force = InForce { settings, members };
+    let reconciler = Reconciler::new(executor, world, in_force, config, outlets, Memory::new(boot_id));
     let inlets = Inlets { requests, reports, engine: events, reloads };
     Ok(Assembled { reconciler, inlets, handle, visitors, tools })
 }
 
 /// Takes up what the database says: builds that were cut off wait again.
-async fn remember(store: &Store, now: Moment) -> anyhow::Result<World> {
+async fn remember(store: &Store, now: Now, boot_id: &str) -> anyhow::Result<World> {
+    let mut ledgers = activity::remember(store, now, boot_id).await?;
     let mut last = store.last_builds().await?;
     let mut unfinished: BTreeMap<_, Vec<_>> = BTreeMap::new();
     for (id, build) in store.unfinished_builds().await? {
@@ -109,7 +115,7 @@ async fn remember(store: &Store, now: Moment) -> anyhow::Result<World> {
         // The newest serves those before it as well; none of them is wanted where the workspace should be off.
         let again = open.pop_if(|_| record.power == Power::On);
         for old in open {
-            let old = BuildRecord { result: Some(BuildResult::Cancelled), ended_at: Some(now), ..old };
+            let old = BuildRecord { result: Some(BuildResult::Cancelled), ended_at: Some(now.wall), ..old };
             store.update_build(&id, &old).await?;
         }
         let again = again.map(|build| BuildRecord { started_at: None, stage: None, stages: Vec::new(), ..build });
@@ -122,7 +128,8 @@ async fn remember(store: &Store, now: Moment) -> anyhow::Result<World> {
             }
             build => build,
         };
-        world.workspaces.insert(id, Tracked::new(record, build, again));
+        let ledger = ledgers.remove(&id).unwrap_or_else(|| Ledger::new(now));
+        world.workspaces.insert(id, Tracked::new(record, build, again, ledger));
     }
     Ok(world)
 }

@@ -2,6 +2,7 @@
 
 mod accepted;
 pub mod accounts;
+mod activity;
 mod app;
 mod assemble;
 pub mod clock;

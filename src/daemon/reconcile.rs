@@ -17,6 +17,7 @@ use std::time::Duration;
 use tokio::sync::{broadcast, mpsc, watch};
 use tracing::{error, info, warn};
 
+use super::activity::Memory;
 use super::execute::{Executor, Report};
 use super::reload::ReloadWaiter;
 use super::world::{Tracked, World};
@@ -80,6 +81,7 @@ pub(super) struct Reconciler {
     /// See [`Snapshot::foreign`].
     pub(super) foreign: Vec<String>,
     pub(super) looks: Looks,
+    pub(super) memory: Memory,
     /// Set by the first look: the API answers from then on.
     pub(super) looked: bool,
     /// Set by the first look that showed anything.
@@ -93,6 +95,7 @@ impl Reconciler {
         InForce { settings, members }: InForce,
         config: ConfigView,
         outlets: Outlets,
+        memory: Memory,
     ) -> Self {
         let started_at = executor.now().wall;
         let looks = Looks { wanted: true, ..Looks::default() };
@@ -109,6 +112,7 @@ impl Reconciler {
             reload_waiters: Vec::new(),
             foreign: Vec::new(),
             looks,
+            memory,
             looked: false,
             swept: false,
         }
@@ -133,7 +137,7 @@ impl Reconciler {
             // In this order, so that two runs of a simulation are the same; none of these floods.
             tokio::select! {
                 biased;
-                () = stop.cancelled() => return,
+                () = stop.cancelled() => return self.keep_ledgers().await,
                 Some(report) = inlets.reports.recv() => self.report(report).await,
                 Some(request) = inlets.requests.recv() => self.request(request).await,
                 Some(requester) = inlets.reloads.recv() => self.reload_unasked(&requester).await,
@@ -178,6 +182,7 @@ impl Reconciler {
                 self.begin_build(&id, now).await;
             }
         }
+        self.keep_ledgers_if_due(now).await;
         self.world.close_logs();
         // Whoever has an answer finds what it says in the snapshot.
         self.publish(now);

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use tracing::{error, info, warn};
 
 use super::reconcile::{Reconciler, failed};
+use crate::activity::Ledger;
 use crate::blocking;
 use crate::config::{self, Settings};
 use crate::decide::{Doing, Observed};
@@ -125,7 +126,7 @@ impl Reconciler {
     }
 
     async fn declare(&mut self, id: &WorkspaceId, workspace: &config::settings::Workspace) -> Result<(), RequestError> {
-        let now = self.executor.now().wall;
+        let now = self.executor.now();
         let store = self.executor.store().clone();
         let known = self.world.workspaces.get_mut(id);
         let newly = match &known {
@@ -136,8 +137,9 @@ impl Reconciler {
         let power = if build { Power::On } else { Power::Off { why: OffReason::NeverBuilt } };
         match known {
             None => {
-                let record = store.declare(id, &workspace.org, power, now).await.map_err(|e| failed(&e))?;
-                self.world.workspaces.insert(id.clone(), super::world::Tracked::new(record, None, None));
+                let record = store.declare(id, &workspace.org, power, now.wall).await.map_err(|e| failed(&e))?;
+                let tracked = super::world::Tracked::new(record, None, None, Ledger::new(now));
+                self.world.workspaces.insert(id.clone(), tracked);
             }
             Some(tracked) => {
                 if tracked.record.org != workspace.org {

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
+use crate::activity::Ledger;
 use crate::build::log::LogWriter;
 use crate::build::{Outcome, inside};
 use crate::config::effective::effective;
@@ -42,6 +43,8 @@ pub(super) struct Tracked {
     pub(super) operation: Option<Operation>,
     pub(super) inside: Option<Inside>,
     pub(super) outdated: Vec<Outdated>,
+    /// What is known of its use.
+    pub(super) ledger: Ledger,
     pub(super) stop_waiters: Vec<Reply<()>>,
     pub(super) cancel_waiters: Vec<(BuildNumber, Reply<BuildNumber>)>,
 }
@@ -54,7 +57,12 @@ pub(super) struct Operation {
 }
 
 impl Tracked {
-    pub(super) fn new(record: WorkspaceRecord, build: Option<BuildRecord>, queued: Option<BuildRecord>) -> Self {
+    pub(super) fn new(
+        record: WorkspaceRecord,
+        build: Option<BuildRecord>,
+        queued: Option<BuildRecord>,
+        ledger: Ledger,
+    ) -> Self {
         Self {
             record,
             build,
@@ -67,6 +75,7 @@ impl Tracked {
             operation: None,
             inside: None,
             outdated: Vec::new(),
+            ledger,
             stop_waiters: Vec::new(),
             cancel_waiters: Vec::new(),
         }
