@@ -76,7 +76,7 @@ fn start_to_running(table: &mut Table) {
         9,
         || engine.build(&like, HOOKS),
         || {
-            let took = timed(|| drop(daemon.hearth(&["start", "alice/main"]).ok()));
+            let took = timed(|| quick(daemon.command(&["start", "alice/main"])));
             daemon.hearth(&["stop", "alice/main"]).ok();
             took
         },
@@ -95,7 +95,7 @@ fn four_at_once(table: &mut Table) {
         std::thread::scope(|scope| {
             for name in NAMES {
                 let daemon = &daemon;
-                scope.spawn(move || daemon.hearth(&[verb, name]).ok());
+                scope.spawn(move || quick(daemon.command(&[verb, name])));
             }
         });
     };
@@ -118,7 +118,7 @@ fn a_hundred_stopped(table: &mut Table) {
     let config = alice(&image).replace("[orgs.acme]", "[orgs.acme]\nbuild_on_create = false");
     let more: String = (1..100).map(|n| format!("[users.alice.workspaces.w{n}]\n")).collect();
     let daemon = Daemon::start(&format!("{config}{more}"));
-    let list = || timed(|| drop(daemon.hearth(&["list"]).ok()));
+    let list = || timed(|| quick(daemon.command(&["list"])));
     assert_eq!(daemon.hearth(&["list", "--json"]).json().as_array().unwrap().len(), 100);
     table.figure("hearth list of 100 workspaces", Figure::Time(median_of((0..21).map(|_| list()))), 20.0);
     table.figure("memory with 100 stopped workspaces", Figure::Mebibytes(measure::resident(daemon.pid())), 30.0);
@@ -131,9 +131,7 @@ fn entering(table: &mut Table) {
     let image = image();
     let daemon = daemon(&image, &[]);
     let container = daemon.container("alice/main");
-    let run = |mut command: Command| {
-        timed(|| assert!(command.stdin(Stdio::null()).stdout(Stdio::null()).status().unwrap().success()))
-    };
+    let run = |command: Command| timed(|| quick(command));
     let (raw, hearth) = in_turns(25, || run(docker_exec(&container, &["true"])), || run(ssh(&daemon, &["true"])));
     table.ratio("hearth ssh W -- true, against docker exec", &hearth, &raw, 1.0 / 3.0);
 }
@@ -153,6 +151,12 @@ fn throughput(table: &mut Table) {
     let into = |command: Command| timed(|| write_all(command, SIZE));
     let (raw, hearth) = in_turns(5, || into(docker_exec(&container, &sink)), || into(ssh(&daemon, &sink)));
     table.speed("256 MiB into a workspace, against docker exec", &hearth, &raw, SIZE, 2.0);
+}
+
+/// Runs a command that must succeed, without the tests' way of waiting for its end, which takes its time.
+fn quick(mut command: Command) {
+    let status = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status();
+    assert!(status.unwrap().success(), "{command:?}");
 }
 
 fn docker_exec(container: &str, argv: &[&str]) -> Command {

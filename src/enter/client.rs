@@ -11,12 +11,14 @@ use std::os::fd::AsFd;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
+use nix::fcntl::{FcntlArg, fcntl};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::sleep;
 
 use super::End;
+use super::entry::PIPE_SIZE;
 use super::frames::{self, CHUNK, Ending, Frame, FrameReader, Open, WINDOW};
 use super::terminal::{self, RawMode, Signals, Told};
 
@@ -36,6 +38,10 @@ pub struct Local {
 impl Local {
     /// Returns the standard streams of this process, unbuffered.
     pub fn standard() -> io::Result<Self> {
+        for end in [io::stdin().as_fd(), io::stdout().as_fd()] {
+            // Only pipes have a size, and one that stays as it is does too.
+            let _ = fcntl(end, FcntlArg::F_SETPIPE_SZ(PIPE_SIZE));
+        }
         Ok(Self {
             input: Some(Box::new(File::from(io::stdin().as_fd().try_clone_to_owned()?))),
             output: Box::new(File::from(io::stdout().as_fd().try_clone_to_owned()?)),
@@ -200,14 +206,18 @@ fn by_signal(number: i32) -> End {
 
 /// Reads local input as far as the server takes it.
 fn read_input(mut input: impl Read, credit: &Credit, out: &mpsc::Sender<Frame>) {
-    let mut buffer = vec![0; CHUNK];
+    let mut buffer = BytesMut::new();
     loop {
         let most = credit.wait().min(CHUNK);
+        // What was sent gives its room back; only new room is filled with zeros.
+        if buffer.len() < most {
+            buffer.resize(CHUNK, 0);
+        }
         match input.read(&mut buffer[..most]) {
             Ok(0) => return,
             Ok(length) => {
                 credit.spend(length);
-                if out.blocking_send(Frame::Stdin(Bytes::copy_from_slice(&buffer[..length]))).is_err() {
+                if out.blocking_send(Frame::Stdin(buffer.split_to(length).freeze())).is_err() {
                     return;
                 }
             }

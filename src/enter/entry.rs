@@ -16,7 +16,7 @@ use super::{End, Run, Size};
 use crate::helper::protocol::{EntryNumber, Request};
 
 /// What pipes of commands may hold; the default of 64 KiB costs a third of the throughput.
-const PIPE_SIZE: i32 = 1 << 20;
+pub(super) const PIPE_SIZE: i32 = 1 << 20;
 
 /// What to start.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -16,7 +16,7 @@ use super::{End, Run, Size};
 /// The name in the HTTP upgrade.
 pub const PROTOCOL: &str = "hearth-enter/1";
 /// The most bytes of input or output in one frame.
-pub(super) const CHUNK: usize = 64 << 10;
+pub(super) const CHUNK: usize = 256 << 10;
 /// How many bytes may be on their way in each direction.
 pub(super) const WINDOW: usize = 1 << 20;
 /// The longest payload: a command line and its environment.
