@@ -114,7 +114,7 @@ where
     let tasks = context.tasks.clone();
     let work = async move {
         let (before, outcome) = act(context.clone(), caller.clone()).await;
-        if let Some((after, result)) = worth_noting(&context, &deed, &outcome) {
+        if let Some((after, result)) = worth_noting(&context, &caller, &deed, &outcome) {
             let (who, from, at) = (caller.0.requester(), caller.from(), (context.outside.clock)());
             let Deed { what, workspace } = deed;
             let what = what.to_owned();
@@ -128,20 +128,26 @@ where
 /// Returns what it became and how it went, for the audit log.
 fn worth_noting<T>(
     context: &ApiContext,
+    caller: &Caller,
     deed: &Deed,
     outcome: &ApiResult<Done<T>>,
 ) -> Option<(Option<String>, String)> {
     match outcome {
         Ok(Done { after, .. }) => after.clone().map(|after| (Some(after), "ok".to_owned())),
         // Anybody can make up names; what is not there was neither changed nor entered.
-        Err(error) if error.code() == ErrorCode::NotFound => None,
+        Err(error) if error.code() == ErrorCode::NotFound && !is_there(context, deed) => None,
         // A client that waits for a build knocks again and again.
         Err(error) if error.code() == ErrorCode::Conflict && deed.what == Verb::Enter.name() => None,
         Err(error) => {
-            let may = context.guests.may_note_refusal(Instant::now());
+            let may = context.guests.may_note_refusal(&caller.0.requester(), Instant::now());
             may.then(|| (None, error.message().to_owned()))
         }
     }
+}
+
+/// Returns whether what somebody wanted to change is there, even where they are told that it is not.
+fn is_there(context: &ApiContext, deed: &Deed) -> bool {
+    deed.workspace.as_ref().is_some_and(|id| context.handle.snapshot().workspaces.contains_key(id))
 }
 
 async fn note(context: &ApiContext, entry: AuditEntry) {

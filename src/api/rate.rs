@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::model::WorkspaceId;
+use crate::model::{Requester, WorkspaceId};
 
 /// A leaky bucket: `burst` at once, then `per_second`.
 #[derive(Debug, Clone, Copy)]
@@ -21,8 +21,10 @@ pub(super) const REQUESTS: Rate = Rate { burst: 100.0, per_second: 50.0 };
 pub(super) const CHANGES: Rate = Rate { burst: 30.0, per_second: 1.0 };
 /// Wrong tokens on one workspace's socket.
 pub(super) const WRONG_TOKENS: Rate = Rate { burst: 10.0, per_second: 0.2 };
-/// Refusals that are written to the audit log.
+/// Refusals of one person that are written to the audit log.
 pub(super) const REFUSALS: Rate = Rate { burst: 100.0, per_second: 0.2 };
+/// So many have a bucket of their own; all others share one, so that made-up uids take no memory.
+const REFUSED: usize = 1024;
 
 /// What is left of a [`Rate`].
 #[derive(Debug)]
@@ -98,7 +100,7 @@ impl<K: Ord + Clone> Drop for Place<K> {
 #[derive(Debug)]
 pub(super) struct Guests {
     limits: Mutex<BTreeMap<(WorkspaceId, Kind), Bucket>>,
-    refusals: Mutex<Bucket>,
+    refusals: Mutex<BTreeMap<Option<Requester>, Bucket>>,
     pub(super) connections: Arc<Places<WorkspaceId>>,
 }
 
@@ -116,11 +118,7 @@ const GUESTS_EACH: usize = 32;
 
 impl Default for Guests {
     fn default() -> Self {
-        Self {
-            limits: Mutex::default(),
-            refusals: Mutex::new(Bucket::new(REFUSALS)),
-            connections: Places::new(GUESTS, GUESTS_EACH),
-        }
+        Self { limits: Mutex::default(), refusals: Mutex::default(), connections: Places::new(GUESTS, GUESTS_EACH) }
     }
 }
 
@@ -136,9 +134,12 @@ impl Guests {
         limits.entry((workspace.clone(), kind)).or_insert_with(|| Bucket::new(rate)).take(now)
     }
 
-    /// Returns whether one more refusal may be written to the audit log.
-    pub(super) fn may_note_refusal(&self, now: Instant) -> bool {
-        self.refusals.lock().unwrap_or_else(PoisonError::into_inner).take(now)
+    /// Returns whether one more refusal of a person may be written to the audit log.
+    pub(super) fn may_note_refusal(&self, who: &Requester, now: Instant) -> bool {
+        let mut refusals = self.refusals.lock().unwrap_or_else(PoisonError::into_inner);
+        let who = Some(who.clone());
+        let who = if refusals.len() < REFUSED || refusals.contains_key(&who) { who } else { None };
+        refusals.entry(who).or_insert_with(|| Bucket::new(REFUSALS)).take(now)
     }
 }
 

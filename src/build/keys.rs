@@ -26,8 +26,10 @@ pub enum KeyError {
     Io { what: &'static str, path: PathBuf, source: io::Error },
     #[error("`{}` is not an OpenSSH private key: move it away, and a new one is made", path.display())]
     NotAKey { path: PathBuf },
-    #[error("`{}` can be read or changed by others: run `chmod o= {}`", path.display(), path.display())]
+    #[error("`{}` can be read or changed by others: run `chmod 600 {}`", path.display(), path.display())]
     Exposed { path: PathBuf },
+    #[error("`{}` belongs to uid {owner}, who could change it: run `chown root {}`", path.display(), path.display())]
+    Foreign { path: PathBuf, owner: u32 },
     #[error("`{}` is not a file of at most 1 MiB", path.display())]
     NotASecret { path: PathBuf },
     #[error("the system has no random numbers: {0}")]
@@ -161,8 +163,11 @@ pub fn read_secret(path: &Path) -> Result<Secret, KeyError> {
     }
     let file = File::open(path).map_err(&io)?;
     let found = file.metadata().map_err(&io)?;
-    if found.mode() & 0o007 != 0 {
+    if found.mode() & 0o077 != 0 {
         return Err(KeyError::Exposed { path: path.to_owned() });
+    }
+    if ![0, nix::unistd::geteuid().as_raw()].contains(&found.uid()) {
+        return Err(KeyError::Foreign { path: path.to_owned(), owner: found.uid() });
     }
     let mut bytes =
         Zeroizing::new(Vec::with_capacity(usize::try_from(found.len().min(LARGEST_SECRET)).unwrap_or(0) + 1));
@@ -239,11 +244,13 @@ mod tests {
         let path = dir.path().join("secret");
         std::fs::write(&path, "s3cret\n").unwrap();
         let mode = |mode| std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
-        mode(0o644);
-        let error = read_secret(&path).unwrap_err();
-        assert!(matches!(error, KeyError::Exposed { .. }));
-        assert!(error.to_string().contains("chmod o= "), "{error}");
-        mode(0o640);
+        for exposed in [0o644, 0o640, 0o602] {
+            mode(exposed);
+            let error = read_secret(&path).unwrap_err();
+            assert!(matches!(error, KeyError::Exposed { .. }), "{exposed:o}");
+            assert!(error.to_string().contains("chmod 600 "), "{error}");
+        }
+        mode(0o600);
         assert_eq!(read_secret(&path).unwrap().expose(), b"s3cret\n");
         File::options().write(true).open(&path).unwrap().set_len(LARGEST_SECRET + 1).unwrap();
         assert!(matches!(read_secret(&path), Err(KeyError::NotASecret { .. })));

@@ -77,7 +77,7 @@ pub enum BuildResult {
 }
 
 /// Who asked for something: a host account, a user from inside a workspace, or hearthd itself.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Requester(pub String);
 

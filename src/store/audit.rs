@@ -9,6 +9,12 @@ use crate::model::{Moment, WorkspaceId};
 /// How many entries are kept.
 const ENTRIES_KEPT: i64 = 100_000;
 
+/// And of one person: nobody washes away what others did.
+const ENTRIES_OF_ONE: i64 = 20_000;
+
+/// How often the entries of one person are counted.
+const COUNTED_EVERY: i64 = 256;
+
 /// How many bytes of one text are kept.
 const TEXT_KEPT: usize = 4096;
 
@@ -28,13 +34,14 @@ impl Store {
     /// As [`StoreError`] says.
     pub async fn audit(&self, entry: AuditEntry) -> Result<(), StoreError> {
         self.write(move |tx| {
+            let who = cut(entry.who.0);
             tx.prepare_cached(
                 "INSERT INTO audit (at, who, source, what, workspace, before, after, result)
                  VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
             )?
             .execute(params![
                 At(entry.at),
-                cut(entry.who.0),
+                who,
                 cut(entry.from),
                 cut(entry.what),
                 entry.workspace.map(Word),
@@ -42,8 +49,15 @@ impl Store {
                 entry.after.map(cut),
                 cut(entry.result),
             ])?;
-            let oldest = tx.last_insert_rowid() - ENTRIES_KEPT;
-            tx.prepare_cached("DELETE FROM audit WHERE number <= ?1")?.execute([oldest])?;
+            let number = tx.last_insert_rowid();
+            tx.prepare_cached("DELETE FROM audit WHERE number <= ?1")?.execute([number - ENTRIES_KEPT])?;
+            if number % COUNTED_EVERY == 0 {
+                tx.prepare_cached(
+                    "DELETE FROM audit WHERE who = ?1 AND number <=
+                     (SELECT number FROM audit WHERE who = ?1 ORDER BY number DESC LIMIT 1 OFFSET ?2)",
+                )?
+                .execute(params![who, ENTRIES_OF_ONE])?;
+            }
             Ok(())
         })
         .await
@@ -136,6 +150,31 @@ mod tests {
         let bobs = AuditFilter { workspace: Some("bob/main".parse().unwrap()), ..all() };
         assert_eq!(store.audit_log(bobs).await.unwrap(), given[2..]);
         assert_eq!(store.audit_log(AuditFilter { limit: 1, ..all() }).await.unwrap(), given[2..]);
+    }
+
+    #[tokio::test]
+    async fn x4_one_person_washes_nobody_elses_entries_away() {
+        let store = Store::in_memory().unwrap();
+        store.audit(entry(10, None)).await.unwrap();
+        store
+            .write(|tx| {
+                tx.execute(
+                    "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ?1)
+                     INSERT INTO audit (at, who, source, what, result)
+                     SELECT '2026-01-01T00:00:00.000000000Z', 'eve', 'host', 'set', 'ok' FROM n",
+                    [ENTRIES_OF_ONE],
+                )?;
+                Ok(())
+            })
+            .await
+            .unwrap();
+        for second in 0..2 * COUNTED_EVERY {
+            store.audit(AuditEntry { who: Requester("eve".into()), ..entry(second, None) }).await.unwrap();
+        }
+        let count = |sql: &'static str| store.read(move |tx| Ok(tx.query_row(sql, [], |r| r.get::<_, i64>(0))?));
+        let eves = count("SELECT count(*) FROM audit WHERE who = 'eve'").await.unwrap();
+        assert!((ENTRIES_OF_ONE..=ENTRIES_OF_ONE + COUNTED_EVERY).contains(&eves), "{eves}");
+        assert_eq!(count("SELECT count(*) FROM audit WHERE who = 'alice'").await.unwrap(), 1);
     }
 
     #[tokio::test]

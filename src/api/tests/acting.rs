@@ -85,11 +85,14 @@ async fn x1_what_is_refused_is_audited_and_what_is_not_there_is_not() {
     assert_eq!(world.ask_as(&account("dana"), "POST", START, "").await.code(), "forbidden");
     assert_eq!(world.ask_as(&account("dana"), "POST", "/v1/config/reload", "").await.code(), "forbidden");
     assert_eq!(world.ask_as(&account("bob"), "POST", START, "").await.code(), "not_found");
+    assert_eq!(world.ask_as(&account("bob"), "POST", "/v1/workspaces/no/such/start", "").await.code(), "not_found");
     assert_eq!(
         world.audited().await,
         [
             "dana, host: start alice/main: - → -: a manager may not start `alice/main`",
             "dana, host: reload : - → -: only an admin may reload the configuration",
+            // Bob is told that there is no such workspace; the log knows better.
+            "bob, host: start alice/main: - → -: there is no workspace `alice/main` that you may see",
         ]
     );
     assert!(world.asked.lock().unwrap().is_empty());
@@ -102,6 +105,8 @@ async fn x4_refusals_cannot_wash_the_audit_log_away() {
         world.ask_as(&account("dana"), "POST", START, "").await;
     }
     assert_eq!(world.audited().await.len(), 100);
+    world.ask_as(&account("bob"), "POST", START, "").await;
+    assert_eq!(world.audited().await.len(), 101, "and the refusals of others are noted still");
 }
 
 #[tokio::test]

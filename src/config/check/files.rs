@@ -26,6 +26,12 @@ impl Check<'_> {
         }
     }
 
+    /// Where the configuration lies.
+    pub(super) fn config_directories(&self) -> BTreeSet<PathBuf> {
+        let files = self.sources.files().iter().map(|source| Path::new(&*source.path));
+        files.filter(|path| path.is_absolute()).map(parent).collect()
+    }
+
     fn only_trusted_writers(&self, path: &Path, what: &str, file: usize) {
         let FileFact::There { owner, mode, .. } = self.host.file(path) else { return };
         let shown = path.display();

@@ -53,6 +53,7 @@ pub(super) fn check(tables: &Tables, sources: &Sources, host: &dyn HostFacts, no
     let workspaces = check.workspaces(&people, &users, &orgs, &server);
     check.host_ports(tables, &people);
     check.keys_of_people(&people);
+    check.accounts(&people);
     Settings {
         server,
         ssh: tables.ssh.map(|listen| Ssh { listen: listen.value }),

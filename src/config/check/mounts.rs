@@ -13,6 +13,10 @@ use crate::config::source::{At, Place};
 /// Where hearth's tmpfs and its binary are in every container.
 const RUN: &str = "/run/hearth";
 const BINARY: &str = "/usr/local/bin/hearth";
+/// The host as its kernel shows it: other people's processes and their environment, devices.
+const KERNEL: [&str; 3] = ["/proc", "/sys", "/dev"];
+/// What a container cannot do without, whatever its image is.
+const SYSTEM: [&str; 10] = ["/proc", "/sys", "/dev", "/etc", "/usr", "/bin", "/sbin", "/lib", "/lib64", "/var/run"];
 
 impl Check<'_> {
     pub(super) fn mounts(&self, tables: &[MountTable], server: &Server) -> Vec<Mount> {
@@ -49,6 +53,10 @@ impl Check<'_> {
             Some("hearth's data directory")
         } else if holds(&server.run_dir) || is_in(&server.run_dir) {
             Some("hearth's run directory")
+        } else if KERNEL.iter().any(|kernel| is_in(Path::new(kernel))) {
+            Some("the host's processes or devices")
+        } else if self.config_directories().iter().any(|directory| holds(directory)) {
+            Some("hearth's configuration with its secrets")
         } else {
             None
         };
@@ -70,6 +78,10 @@ impl Check<'_> {
             Some("`/run/hearth`, where hearth puts its own")
         } else if at_or_above(BINARY) {
             Some("`/usr/local/bin/hearth`, hearth's binary")
+        } else if SYSTEM.iter().any(|system| target.as_path() == Path::new(system)) {
+            Some("what every program needs there")
+        } else if target.starts_with("/var/run/hearth") {
+            Some("`/run/hearth`, where hearth puts its own")
         } else {
             None
         };

@@ -1,10 +1,12 @@
 //! `[users.NAME]`.
 
+use std::collections::BTreeMap;
+
 use super::names::Person;
 use super::{Check, Orgs, values};
 use crate::config::problem::Fault;
 use crate::config::settings::User;
-use crate::config::source::At;
+use crate::config::source::{At, Place};
 use crate::config::text::{listed, nearest};
 use crate::model::OrgName;
 
@@ -31,6 +33,22 @@ impl Check<'_> {
             authorized_keys: table.authorized_keys.is_some_and(|at| at.value),
             dotfiles: table.dotfiles.as_ref().map(|at| at.value.clone()),
             auto_start: table.auto_start.as_ref().map(|auto_start| self.sourced(auto_start)),
+        }
+    }
+
+    /// Two users of one account would have each other's workspaces.
+    pub(super) fn accounts(&self, people: &[Person<'_>]) {
+        let mut taken: BTreeMap<&str, Place> = BTreeMap::new();
+        for person in people {
+            let (account, place) = match &person.table.account {
+                Some(account) => (account.value.as_str(), account.place),
+                None => (person.name.as_str(), person.table.name.place),
+            };
+            if let Some(first) = taken.insert(account, place) {
+                let message = format!("two users have the account `{account}`");
+                let help = "give one of them another: `account = \"…\"` (it is the user's name where nothing is said)";
+                self.error(Fault::new(place, message).help(help).also(first, "the first is here"));
+            }
         }
     }
 
