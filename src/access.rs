@@ -45,6 +45,8 @@ pub enum Verb {
     Set,
     Hold,
     Delete,
+    DeleteHome,
+    RestoreHome,
     /// Get a shell, a command or a connection in it.
     Enter,
 }
@@ -64,6 +66,8 @@ impl Verb {
             Verb::Set => "set",
             Verb::Hold => "hold",
             Verb::Delete => "delete",
+            Verb::DeleteHome => "delete-home",
+            Verb::RestoreHome => "restore-home",
             Verb::Enter => "enter",
         }
     }
@@ -161,6 +165,20 @@ pub fn check(
     workspace: &WorkspaceId,
     org: &OrgName,
 ) -> Result<Allowed, Refused> {
+    check_home(settings, person, verb, workspace, Some(org))
+}
+
+/// Is [`check`] for a workspace that may not be known: of a lost database's only its homes are left, and no org.
+///
+/// # Errors
+/// As [`check`].
+pub fn check_home(
+    settings: &Settings,
+    person: &Person,
+    verb: Verb,
+    workspace: &WorkspaceId,
+    org: Option<&OrgName>,
+) -> Result<Allowed, Refused> {
     let roles = roles_for(settings, person, workspace, org);
     if roles.is_empty() {
         return Err(Refused::NotVisible(workspace.clone()));
@@ -239,12 +257,12 @@ fn names(principals: &[Principal], person: &Person) -> bool {
 
 /// The roles that a person has towards a workspace, strongest first. An admin is in their own workspaces an owner
 /// like others: what they do there is a user's doing, not an admin's.
-fn roles_for(settings: &Settings, person: &Person, workspace: &WorkspaceId, org: &OrgName) -> Vec<Role> {
+fn roles_for(settings: &Settings, person: &Person, workspace: &WorkspaceId, org: Option<&OrgName>) -> Vec<Role> {
     if let Person::Inside { workspace: own } = person {
         return if own.user == workspace.user { vec![Role::Inside] } else { vec![] };
     }
     let owns = users(settings, person).contains(&&workspace.user);
-    let manages = settings.orgs.get(org).is_some_and(|org| names(&org.managers, person));
+    let manages = org.and_then(|org| settings.orgs.get(org)).is_some_and(|org| names(&org.managers, person));
     [
         (owns, Role::Owner),
         (is_admin(settings, person), Role::Admin),
@@ -261,7 +279,7 @@ fn may(role: Role, verb: Verb) -> bool {
         Role::Admin | Role::Owner => true,
         Role::Manager => matches!(verb, Verb::See | Verb::Logs | Verb::Stop | Verb::Rebuild),
         Role::Auditor => matches!(verb, Verb::See | Verb::Logs | Verb::Config),
-        Role::Inside => !matches!(verb, Verb::Enter | Verb::Delete),
+        Role::Inside => !matches!(verb, Verb::Enter | Verb::Delete | Verb::DeleteHome | Verb::RestoreHome),
     }
 }
 
@@ -271,6 +289,8 @@ fn verb_text(verb: Verb) -> &'static str {
         Verb::Config => "see the configuration of",
         Verb::Cancel => "cancel a build of",
         Verb::Set => "change the settings of",
+        Verb::DeleteHome => "delete a home of",
+        Verb::RestoreHome => "restore a home of",
         Verb::See
         | Verb::Start
         | Verb::Stop

@@ -20,6 +20,7 @@ use crate::config::{Members, Settings};
 use crate::model::{
     BuildNumber, BuildReason, BuildRecord, Moment, OrgName, Requester, Stage, State, StateName, WorkspaceId,
 };
+use crate::trash::Trashed;
 
 /// Everything that can be shown, as of the last turn of the loop. Never changes; the next turn makes another.
 #[derive(Debug, Clone)]
@@ -153,13 +154,54 @@ pub struct Reloaded {
 /// A request to the loop.
 #[derive(Debug)]
 pub enum Request {
-    Start { workspace: WorkspaceId, reason: BuildReason, requester: Requester, reply: Reply<Started> },
-    Rebuild { workspace: WorkspaceId, reason: BuildReason, requester: Requester, reply: Reply<Started> },
-    Stop { workspace: WorkspaceId, requester: Requester, reply: Reply<()> },
-    Cancel { workspace: WorkspaceId, requester: Requester, reply: Reply<BuildNumber> },
-    Personalize { workspace: WorkspaceId, requester: Requester, reply: Reply<BuildNumber> },
-    Reload { yes: bool, requester: Requester, reply: Reply<Reloaded> },
-    Plan { reply: Reply<Reloaded> },
+    Start {
+        workspace: WorkspaceId,
+        reason: BuildReason,
+        requester: Requester,
+        reply: Reply<Started>,
+    },
+    Rebuild {
+        workspace: WorkspaceId,
+        reason: BuildReason,
+        requester: Requester,
+        reply: Reply<Started>,
+    },
+    Stop {
+        workspace: WorkspaceId,
+        requester: Requester,
+        reply: Reply<()>,
+    },
+    Cancel {
+        workspace: WorkspaceId,
+        requester: Requester,
+        reply: Reply<BuildNumber>,
+    },
+    Personalize {
+        workspace: WorkspaceId,
+        requester: Requester,
+        reply: Reply<BuildNumber>,
+    },
+    Reload {
+        yes: bool,
+        requester: Requester,
+        reply: Reply<Reloaded>,
+    },
+    Plan {
+        reply: Reply<Reloaded>,
+    },
+    /// `home` is the volume; without it the workspace's current one is meant, and `None` answers that there is none.
+    TrashHome {
+        workspace: WorkspaceId,
+        home: Option<String>,
+        requester: Requester,
+        reply: Reply<Option<Trashed>>,
+    },
+    RestoreHome {
+        workspace: WorkspaceId,
+        home: String,
+        requester: Requester,
+        reply: Reply<()>,
+    },
 }
 
 /// Where an answer goes.
@@ -270,6 +312,25 @@ impl Handle {
     /// [`RequestError::BadConfiguration`] with every error.
     pub async fn plan(&self) -> Result<Reloaded, RequestError> {
         self.ask(|reply| Request::Plan { reply }).await
+    }
+
+    /// Moves a home of the workspace to the trash, the current one where none is named; replies with it and its date,
+    /// or that there is none.
+    ///
+    /// # Errors
+    /// [`RequestError::Conflict`] while the workspace has a container, or where the database does not know the home.
+    pub async fn trash_home(&self, allowed: &Allowed, home: Option<String>) -> Result<Option<Trashed>, RequestError> {
+        let (workspace, requester) = (allowed.workspace().clone(), allowed.requester().clone());
+        self.ask(|reply| Request::TrashHome { workspace, home, requester, reply }).await
+    }
+
+    /// Makes a home the workspace's current one again.
+    ///
+    /// # Errors
+    /// [`RequestError::Conflict`] where it has one, or while it is built.
+    pub async fn restore_home(&self, allowed: &Allowed, home: String) -> Result<(), RequestError> {
+        let (workspace, requester) = (allowed.workspace().clone(), allowed.requester().clone());
+        self.ask(|reply| Request::RestoreHome { workspace, home, requester, reply }).await
     }
 
     async fn ask<T>(&self, request: impl FnOnce(Reply<T>) -> Request) -> Result<T, RequestError> {

@@ -89,14 +89,16 @@ where
     .await
 }
 
-struct Deed {
-    what: &'static str,
-    workspace: Option<WorkspaceId>,
+/// What was done, as the audit log has it.
+pub(super) struct Deed {
+    pub(super) what: &'static str,
+    pub(super) workspace: Option<WorkspaceId>,
 }
 
 type Outcome<T> = (Option<String>, ApiResult<Done<T>>);
 
-async fn noted<T, F>(
+/// Acts and notes who did it; the act says how it was before.
+pub(super) async fn noted<T, F>(
     context: ApiContext,
     caller: Caller,
     deed: Deed,

@@ -11,9 +11,10 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::rate::Guests;
-use crate::handle::{Handle, Inside};
-use crate::model::{BuildNumber, Moment, Requester, UserName, WorkspaceId};
+use crate::handle::{EngineView, Handle, Inside};
+use crate::model::{BuildNumber, Moment, OrgName, Requester, UserName, WorkspaceId};
 use crate::store::Store;
+use crate::trash::Trashed;
 
 /// The API's surroundings; cheap to clone.
 #[derive(Clone)]
@@ -37,6 +38,7 @@ pub struct Outside {
     pub entrance: Arc<dyn Entrance>,
     pub keys: Arc<dyn GitKeys>,
     pub accounts: Arc<dyn Accounts>,
+    pub homes: Arc<dyn Homes>,
     pub clock: Arc<dyn Fn() -> Moment + Send + Sync>,
 }
 
@@ -87,6 +89,29 @@ pub struct Entering {
 pub trait GitKeys: Send + Sync + 'static {
     /// Returns the public key, made if there is none yet.
     async fn public_key(&self, user: &UserName) -> anyhow::Result<String>;
+}
+
+/// The homes that are there.
+#[async_trait]
+pub trait Homes: Send + Sync + 'static {
+    /// Returns every home that the database or the engine knows; the engine is not asked while it is away.
+    async fn list(&self, engine: &EngineView) -> anyhow::Result<Vec<KnownHome>>;
+}
+
+/// A home as it is known.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KnownHome {
+    pub volume: String,
+    pub workspace: WorkspaceId,
+    /// The org that its workspace was last declared in; `None` where the database does not know the workspace.
+    pub org: Option<OrgName>,
+    /// Whether the database knows it.
+    pub recorded: bool,
+    /// Whether it is its workspace's current one.
+    pub current: bool,
+    pub trashed: Option<Trashed>,
+    /// Whether the engine has it; `None` where it could not be asked.
+    pub present: Option<bool>,
 }
 
 /// The host's accounts.

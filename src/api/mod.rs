@@ -26,6 +26,7 @@ mod error;
 mod events;
 mod extract;
 mod gate;
+mod homes;
 mod openapi;
 mod rate;
 mod serve;
@@ -42,9 +43,9 @@ mod tests;
 
 use axum::Router;
 use axum::middleware::from_fn_with_state;
-use axum::routing::{get, post};
+use axum::routing::{delete, get, post};
 
-pub use context::{Accounts, ApiContext, Entering, Entrance, GitKeys, HostAccount, Logs, Outside};
+pub use context::{Accounts, ApiContext, Entering, Entrance, GitKeys, Homes, HostAccount, KnownHome, Logs, Outside};
 pub use serve::{bind_host, serve_host, serve_workspace_connection};
 
 /// Returns the API. Requests must carry a `Caller`, which the functions that serve connections put there.
@@ -52,7 +53,7 @@ pub fn router(context: ApiContext) -> Router {
     let answered_at_once = Router::new().route("/v1/openapi.json", get(openapi::document));
     Router::new()
         .route("/v1/workspaces", get(workspaces::list))
-        .route("/v1/workspaces/{user}/{name}", get(workspaces::show))
+        .route("/v1/workspaces/{user}/{name}", get(workspaces::show).delete(homes::delete_workspace))
         .route("/v1/workspaces/{user}/{name}/start", post(actions::start))
         .route("/v1/workspaces/{user}/{name}/rebuild", post(actions::rebuild))
         .route("/v1/workspaces/{user}/{name}/stop", post(actions::stop))
@@ -62,6 +63,9 @@ pub fn router(context: ApiContext) -> Router {
         .route("/v1/workspaces/{user}/{name}/builds", get(builds::list))
         .route("/v1/workspaces/{user}/{name}/builds/{number}/log", get(builds::log))
         .route("/v1/workspaces/{user}/{name}/config", get(config::show))
+        .route("/v1/homes", get(homes::list))
+        .route("/v1/homes/{home}", delete(homes::delete))
+        .route("/v1/homes/{home}/restore", post(homes::restore))
         .route("/v1/users/{user}/git-key", get(users::git_key))
         .route("/v1/status", get(status::status))
         .route("/v1/events", get(events::events))

@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 use axum::Json;
 use utoipa::OpenApi;
 
-use super::{actions, audit, builds, config, enter, events, status, users, workspaces};
+use super::{actions, audit, builds, config, enter, events, homes, status, users, workspaces};
 
 /// Workspaces of a team that shares one server, over Unix sockets: on the host's the caller is known by its account, on
 /// a workspace's by a bearer token. Every error is `{"error": {"code", "message", "hint"}}`. While Docker is away
@@ -27,6 +27,10 @@ use super::{actions, audit, builds, config, enter, events, status, users, worksp
         config::show,
         config::reload,
         config::plan,
+        homes::list,
+        homes::delete,
+        homes::restore,
+        homes::delete_workspace,
         users::git_key,
         status::status,
         events::events,
@@ -59,10 +63,14 @@ mod tests {
         let world = World::new();
         let document = world.ask_as(&account("ops"), "GET", "/v1/openapi.json", "").await.json();
         let paths = document["paths"].as_object().unwrap();
-        assert_eq!(paths.len(), 18);
+        assert_eq!(paths.len(), 21);
         for (path, methods) in paths.iter().filter(|(path, _)| *path != "/v1/events") {
             for method in methods.as_object().unwrap().keys() {
-                let uri = path.replace("{user}", "alice").replace("{name}", "main").replace("{number}", "x");
+                let uri = path
+                    .replace("{user}", "alice")
+                    .replace("{name}", "main")
+                    .replace("{number}", "x")
+                    .replace("{home}", "hearth.alice.main.home");
                 let answer = world.ask_as(&account("ops"), &method.to_uppercase(), &uri, "").await;
                 assert!(![404, 405, 500].contains(&answer.status), "{method} {path}: {}", answer.text);
             }

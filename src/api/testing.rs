@@ -22,7 +22,10 @@ use tokio_util::task::TaskTracker;
 use tower::Service;
 
 use super::caller::Caller;
-use super::{Accounts, ApiContext, Entering, Entrance, GitKeys, HostAccount, Logs, Outside, bind_host, serve_host};
+use super::{
+    Accounts, ApiContext, Entering, Entrance, GitKeys, Homes, HostAccount, KnownHome, Logs, Outside, bind_host,
+    serve_host,
+};
 use crate::access::Person;
 pub(crate) use crate::access::testing::{account, settings};
 use crate::config::Settings;
@@ -30,6 +33,7 @@ use crate::enter::Visitor;
 use crate::handle::{ConfigView, EngineView, Event, Handle, Inside, Rejected, Request, Snapshot, Started, View};
 use crate::model::{BuildNumber, BuildReason, Moment, OffReason, Requester, State, UserName, WorkspaceId};
 use crate::store::{AuditEntry, AuditFilter, Store};
+use crate::trash::Trashed;
 
 pub(crate) fn at(second: i64) -> Moment {
     Moment::from_second(1_800_000_000 + second).unwrap()
@@ -94,6 +98,37 @@ impl Accounts for Surroundings {
     async fn account(&self, uid: u32) -> anyhow::Result<Option<HostAccount>> {
         anyhow::ensure!(!self.accounts_away.load(Ordering::Relaxed), "no answer");
         Ok(self.accounts.lock().unwrap().get(&uid).cloned())
+    }
+}
+
+/// The home of alice/main, and one of hers in the trash.
+#[async_trait]
+impl Homes for Surroundings {
+    async fn list(&self, _: &EngineView) -> anyhow::Result<Vec<KnownHome>> {
+        let home = |volume: &str, trashed: Option<Trashed>| KnownHome {
+            volume: volume.into(),
+            workspace: "alice/main".parse().unwrap(),
+            org: Some("acme".parse().unwrap()),
+            recorded: true,
+            current: trashed.is_none(),
+            trashed,
+            present: Some(true),
+        };
+        Ok(vec![home("hearth.alice.main.home-2", None), home(TRASHED, Some(trashed()))])
+    }
+}
+
+const TRASHED: &str = "hearth.alice.main.home";
+
+fn trashed() -> Trashed {
+    Trashed {
+        volume: TRASHED.into(),
+        workspace: "alice/main".parse().unwrap(),
+        owner: None,
+        trashed_at: at(0),
+        until: at(30),
+        by: Requester("alice".into()),
+        mounted_at: None,
     }
 }
 
@@ -172,6 +207,7 @@ impl World {
             entrance: around.clone(),
             keys: around.clone(),
             accounts: around.clone(),
+            homes: around.clone(),
             clock: Arc::new(|| at(100)),
         };
         let handle = Handle::new(requests, snapshots, settings_seen, events.clone());
@@ -253,6 +289,13 @@ fn accept(request: Request) {
         Request::Cancel { reply, .. } | Request::Personalize { reply, .. } => {
             let _ = reply.send(Ok(BuildNumber(17)));
         }
+        Request::TrashHome { home, requester, reply, .. } => {
+            let volume = home.unwrap_or_else(|| "hearth.carol.old.home".into());
+            let _ = reply.send(Ok(Some(Trashed { volume, by: requester, ..trashed() })));
+        }
+        Request::RestoreHome { reply, .. } => {
+            let _ = reply.send(Ok(()));
+        }
         Request::Reload { reply, .. } | Request::Plan { reply } => {
             let changes = vec!["alice/main: cpus 2.0 → 4.0, at once".into()];
             let _ = reply.send(Ok(crate::handle::Reloaded { changes }));
@@ -269,6 +312,10 @@ fn words(request: &Request) -> String {
         Request::Personalize { workspace, requester, .. } => format!("personalize {workspace} {requester}"),
         Request::Reload { yes, requester, .. } => format!("reload {yes} {requester}"),
         Request::Plan { .. } => "plan".into(),
+        Request::TrashHome { workspace, home, requester, .. } => {
+            format!("trash {workspace} {} {requester}", home.as_deref().unwrap_or("-"))
+        }
+        Request::RestoreHome { workspace, home, requester, .. } => format!("restore {workspace} {home} {requester}"),
     }
 }
 

@@ -148,6 +148,41 @@ pub struct BuildDetail {
     pub stages: Vec<StageTime>,
 }
 
+/// A home, as `hearth home list --json` prints it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct Home {
+    /// The volume's name.
+    pub home: String,
+    #[schema(value_type = String)]
+    pub workspace: WorkspaceId,
+    /// Null where the workspace is not known.
+    #[schema(value_type = Option<String>)]
+    pub org: Option<OrgName>,
+    #[schema(value_type = String)]
+    pub state: HomeState,
+    /// While it is in the trash: until when it can be restored for sure; null where it stays.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub until: Option<Moment>,
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub deleted_at: Option<Moment>,
+    pub deleted_by: Option<String>,
+    /// What it takes on disk, where that is known.
+    pub bytes: Option<u64>,
+    /// What is unusual about it.
+    pub note: Option<String>,
+}
+
+/// What a home is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum HomeState {
+    /// The current one of a workspace that a file declares.
+    InUse,
+    /// No file declares its workspace, or the database does not know it.
+    Orphaned,
+    InTrash,
+}
+
 /// The body of `start` and `rebuild`; empty is a person's request.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(default, deny_unknown_fields)]

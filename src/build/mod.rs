@@ -39,6 +39,7 @@ pub use run::{Job, Progress, Tell, inside, run};
 pub use stop::stop;
 pub use tend::{personalize_again, recover, update_limits};
 pub use user::{ImageUser, UserRefusal};
+pub use volume::{Emptied, delete_for_good};
 
 /// What builds work with; one for all of them.
 pub struct Tools {

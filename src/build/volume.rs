@@ -1,18 +1,19 @@
 //! The home: a named volume that is ours by its labels, or is not touched (design section 2).
 //!
-//! Nothing in here removes a volume.
+//! The end of a home's time in the trash is the one place in hearth that removes a volume: [`delete_for_good`].
 
 use super::Tools;
 use super::run::Broken;
-use crate::docker::{Volume, labels};
+use crate::docker::{EngineError, Volume, labels};
 use crate::store::{HomeRecord, WorkspaceRecord};
+use crate::trash::Trashed;
 
 /// Finds the workspace's home, or the name that it will have; a volume of that name that is not ours is refused.
 pub(super) async fn check(tools: &Tools, record: &WorkspaceRecord) -> Result<HomeRecord, Broken> {
-    let home = record
-        .home
-        .clone()
-        .unwrap_or_else(|| HomeRecord { volume: labels::volume_name(&tools.instance, &record.id, 1), owner: None });
+    let home = match record.home.clone() {
+        Some(home) => home,
+        None => HomeRecord { volume: find(tools, record).await?, owner: None },
+    };
     match tools.engine.volume(&home.volume).await? {
         Some(volume) => ours(tools, record, &volume)?,
         // An engine whose disk is not mounted shows no volume at all: an empty home would hide the person's own.
@@ -33,6 +34,30 @@ pub(super) async fn check(tools: &Tools, record: &WorkspaceRecord) -> Result<Hom
     }
     alone(tools, record, &home).await?;
     Ok(home)
+}
+
+/// Finds the name of the home of a workspace that has none recorded: that of the one that is there and not in the trash,
+/// for the database may have been lost, else a new one beside those in the trash. Where several could be meant, nobody
+/// but a person knows which.
+async fn find(tools: &Tools, record: &WorkspaceRecord) -> Result<String, Broken> {
+    let trash = tools.store.trash().await?;
+    let of_instance = tools.engine.volumes(tools.instance.as_str()).await?;
+    let ours = of_instance.into_iter().filter(|volume| labels::is_our_volume(volume, &tools.instance, &record.id));
+    let there: Vec<_> =
+        ours.map(|volume| volume.name).filter(|name| trash.iter().all(|home| home.volume != *name)).collect();
+    match &there[..] {
+        [] => {
+            let number = |home: &Trashed| labels::home_number(&home.volume, &tools.instance, &record.id);
+            let last = trash.iter().filter_map(number).max().unwrap_or(0);
+            Ok(labels::volume_name(&tools.instance, &record.id, last + 1))
+        }
+        [one] => Ok(one.clone()),
+        several => Err(Broken::Failed(format!(
+            "`{}` could have several homes, and the database does not say which: {}. `hearth home restore HOME` chooses one",
+            record.id,
+            several.join(", ")
+        ))),
+    }
 }
 
 /// Refuses a home that another container mounts (rule L1). What lives for a moment and was left behind is removed.
@@ -70,4 +95,41 @@ fn ours(tools: &Tools, record: &WorkspaceRecord, volume: &Volume) -> Result<(), 
          `docker volume inspect {}` shows whose it is",
         volume.name, record.id, volume.name
     )))
+}
+
+/// How the end of a home's time in the trash went.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Emptied {
+    Deleted,
+    /// Somebody removed the volume before.
+    Gone,
+    /// Something says that it may still be wanted, or is not ours.
+    Kept(String),
+}
+
+/// Deletes a home for good whose time in the trash is over: only if it is exactly ours, nothing refers to it, and
+/// nothing has touched it since it went there (rule L10).
+///
+/// # Errors
+/// When the engine does not do it.
+pub async fn delete_for_good(tools: &Tools, home: &Trashed) -> Result<Emptied, EngineError> {
+    let Some(volume) = tools.engine.volume(&home.volume).await? else { return Ok(Emptied::Gone) };
+    let kept = |why: String| Ok(Emptied::Kept(why));
+    if !labels::is_our_volume(&volume, &tools.instance, &home.workspace) {
+        return kept("its labels are not exactly ours".into());
+    }
+    if let Some(user) = tools.engine.containers_with_volume(&home.volume).await?.first() {
+        return kept(format!("container `{}` ({}) refers to it", user.name, user.id));
+    }
+    match tools.engine.volume_changed_at(&home.volume).await? {
+        Some(at) if at <= home.trashed_at => {}
+        Some(at) => return kept(format!("it was used at {at:.0}, after it went into the trash")),
+        None => return kept("hearthd cannot tell whether it was used since".into()),
+    }
+    match tools.engine.remove_volume(&home.volume).await {
+        Ok(()) => Ok(Emptied::Deleted),
+        // A container that came a moment ago.
+        Err(EngineError::Conflict(why)) => kept(why),
+        Err(error) => Err(error),
+    }
 }

@@ -88,6 +88,11 @@ impl Client {
         self.json(self.ask(Method::POST, path, Some(to_json(body)?), patience).await?).await
     }
 
+    /// Asks for something to be deleted.
+    pub(crate) async fn delete<T: DeserializeOwned>(&self, path: &str, patience: Patience) -> Result<T> {
+        self.json(self.ask(Method::DELETE, path, None, patience).await?).await
+    }
+
     /// Asks for a body that comes piece by piece, for as long as it comes.
     pub(crate) async fn stream(&self, path: &str) -> Result<Stream> {
         let Reply { response, connection } = self.ask(Method::GET, path, None, Patience::Short).await?;

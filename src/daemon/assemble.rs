@@ -13,6 +13,7 @@ use tracing::info;
 use super::activity::{self, Memory};
 use super::clock::Clock;
 use super::execute::Executor;
+use super::homes::Homes;
 use super::members;
 use super::reconcile::{Inlets, Outlets, Reconciler};
 use super::systemd::Service;
@@ -75,7 +76,8 @@ pub(super) async fn assemble(
         hearth,
         tasks: tasks.clone(),
     });
-    let world = remember(&store, now, &boot_id).await?;
+    let mut world = remember(&store, now, &boot_id).await?;
+    world.homes = Homes::remember(&store).await?;
     let members = Arc::new(members::remember(&store).await?);
     let snapshot = Snapshot {
         workspaces: BTreeMap::new(),

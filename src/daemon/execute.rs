@@ -25,6 +25,7 @@ pub(super) enum Report {
     Looked { number: u64, answer: Result<Look, EngineError> },
     Build { workspace: WorkspaceId, progress: build::Progress },
     Done { workspace: WorkspaceId, done: Done },
+    Emptied(super::homes::Ended),
 }
 
 /// What a look at the engine shows.

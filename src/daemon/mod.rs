@@ -7,6 +7,7 @@ mod app;
 mod assemble;
 pub mod clock;
 mod execute;
+mod homes;
 mod members;
 mod outside;
 mod reconcile;

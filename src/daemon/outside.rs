@@ -1,18 +1,23 @@
 //! What the daemon puts behind the API: the logs, the way in, the keys, the host's accounts.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::stream::BoxStream;
 use tokio::io::AsyncReadExt;
 
-use super::accounts;
 use super::clock::Clock;
+use super::{accounts, homes};
 use crate::api;
 use crate::build::{Tools, keys};
 use crate::enter::{self, EntrySpec, Opened};
+use crate::handle::EngineView;
 use crate::model::{BuildNumber, UserName};
+
+/// How long Docker is waited for where hearthd knows most of the answer itself.
+const PATIENCE: Duration = Duration::from_secs(3);
 
 /// Returns the API's surroundings.
 pub(super) fn behind(tools: &Arc<Tools>, clock: &Arc<dyn Clock>) -> api::Outside {
@@ -24,6 +29,7 @@ pub(super) fn behind(tools: &Arc<Tools>, clock: &Arc<dyn Clock>) -> api::Outside
         logs: outside.clone(),
         entrance: outside.clone(),
         keys: outside.clone(),
+        homes: outside.clone(),
         accounts: outside,
         clock: Arc::new(move || clock.now().wall),
     }
@@ -75,5 +81,20 @@ impl api::Accounts for Outside {
     async fn account(&self, uid: u32) -> anyhow::Result<Option<api::HostAccount>> {
         let account = self.accounts.of_uid(uid, self.clock.now()).await?;
         Ok(account.map(|account| api::HostAccount { name: account.name, groups: account.groups }))
+    }
+}
+
+#[async_trait]
+impl api::Homes for Outside {
+    async fn list(&self, engine: &EngineView) -> anyhow::Result<Vec<api::KnownHome>> {
+        let (recorded, trash) = (self.tools.store.workspaces().await?, self.tools.store.trash().await?);
+        let there = match engine {
+            EngineView::Here { .. } => {
+                let asked = self.tools.engine.volumes(self.tools.instance.as_str());
+                tokio::time::timeout(PATIENCE, asked).await.ok().and_then(Result::ok)
+            }
+            EngineView::Unknown | EngineView::Away { .. } => None,
+        };
+        Ok(homes::known(&self.tools.instance, recorded, trash, there))
     }
 }

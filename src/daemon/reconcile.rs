@@ -141,7 +141,7 @@ impl Reconciler {
                 Some(report) = inlets.reports.recv() => self.report(report).await,
                 Some(request) = inlets.requests.recv() => self.request(request).await,
                 Some(requester) = inlets.reloads.recv() => self.reload_unasked(&requester).await,
-                Some(event) = inlets.engine.recv() => self.engine_event(event),
+                Some(event) = inlets.engine.recv() => self.engine_event(event).await,
                 () = tokio::time::sleep(wait) => {
                     self.looks.wanted = true;
                     self.looks.settling = self.looks.settling.saturating_sub(1);
@@ -173,6 +173,9 @@ impl Reconciler {
                         actions.push((id.clone(), action, decision.because));
                     }
                 }
+            }
+            if let Some(next) = self.empty_trash(now) {
+                wait = wait.min(next);
             }
             for (id, action, because) in actions {
                 self.act(&id, action, &because, now).await;
@@ -250,13 +253,14 @@ impl Reconciler {
         }
     }
 
-    fn engine_event(&mut self, event: EngineEvent) {
+    async fn engine_event(&mut self, event: EngineEvent) {
         match event {
             EngineEvent::Container { .. } | EngineEvent::Connected => {
                 self.looks.wanted = true;
                 self.looks.settling = SETTLE.len();
             }
             EngineEvent::ExecEnded { .. } => {}
+            EngineEvent::Mounted { volume, at } => self.volume_mounted(&volume, at).await,
             EngineEvent::Disconnected(why) => self.engine_away(&why),
         }
     }

@@ -24,6 +24,7 @@ impl Reconciler {
             Report::Looked { number, answer } => self.looked(number, answer, now),
             Report::Build { workspace, progress } => self.progress(workspace, progress, now).await,
             Report::Done { workspace, done } => self.done(&workspace, done, now).await,
+            Report::Emptied(ended) => self.emptied(ended, now).await,
         }
     }
 

@@ -27,6 +27,12 @@ impl Reconciler {
             Request::Plan { reply } => {
                 let _ = reply.send(self.plan().await);
             }
+            Request::TrashHome { workspace, home, requester, reply } => {
+                let _ = reply.send(self.trash_home(&workspace, home, requester).await);
+            }
+            Request::RestoreHome { workspace, home, requester, reply } => {
+                let _ = reply.send(self.restore_home(&workspace, home, &requester).await);
+            }
         }
     }
 
@@ -153,7 +159,7 @@ impl Reconciler {
     }
 
     /// Refuses what needs the engine while it is away (rule L12).
-    fn engine_here(&self) -> Result<(), RequestError> {
+    pub(super) fn engine_here(&self) -> Result<(), RequestError> {
         match &self.engine {
             EngineView::Here { .. } => Ok(()),
             EngineView::Unknown => Err(RequestError::EngineAway("hearthd has not reached it yet".into())),

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
+use super::homes::Homes;
 use crate::activity::Ledger;
 use crate::build::log::LogWriter;
 use crate::build::{Outcome, inside};
@@ -242,6 +243,7 @@ pub(super) fn close_stage(build: &mut BuildRecord, now: Moment) {
 #[derive(Debug, Default)]
 pub(super) struct World {
     pub(super) workspaces: BTreeMap<WorkspaceId, Tracked>,
+    pub(super) homes: Homes,
 }
 
 impl World {
@@ -249,7 +251,10 @@ impl World {
     pub(super) fn views(&self, settings: &Arc<Settings>, now: Moment) -> BTreeMap<WorkspaceId, View> {
         self.workspaces
             .iter()
-            .map(|(id, tracked)| (id.clone(), tracked.view(settings.workspaces.contains_key(id), now)))
+            .map(|(id, tracked)| (id, tracked, settings.workspaces.contains_key(id)))
+            // Of one that was deleted nothing is left but what lies in the trash.
+            .filter(|(_, tracked, declared)| *declared || tracked.record.home.is_some() || !tracked.is_off())
+            .map(|(id, tracked, declared)| (id.clone(), tracked.view(declared, now)))
             .collect()
     }
 

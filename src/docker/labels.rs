@@ -113,9 +113,25 @@ fn mounts_our_binary(container: &Container) -> bool {
     container.mounts.iter().any(|mount| mount.target == BINARY && mount.volume.is_none())
 }
 
-/// Returns whether a volume is a home of the workspace: exactly our labels, and no other of ours.
+/// Returns whether a volume is a home of the workspace: its name, exactly our labels, and no other of ours.
 pub fn is_our_volume(volume: &Volume, instance: &InstanceName, workspace: &WorkspaceId) -> bool {
-    volume.labels == volume_labels(instance, workspace, &volume.name)
+    home_number(&volume.name, instance, workspace).is_some()
+        && volume.labels == volume_labels(instance, workspace, &volume.name)
+}
+
+/// Returns the number of a workspace's home by its volume's name; `None` where that is no home of it.
+pub fn home_number(volume: &str, instance: &InstanceName, workspace: &WorkspaceId) -> Option<u32> {
+    let number = match volume.rsplit_once(".home-") {
+        Some((_, number)) => number.parse().ok()?,
+        None => 1,
+    };
+    (volume == volume_name(instance, workspace, number)).then_some(number)
+}
+
+/// Returns whose home a volume is by its name and its labels, whatever the database says.
+pub fn home_of(volume: &Volume, instance: &InstanceName) -> Option<WorkspaceId> {
+    let workspace = volume.labels.get(WORKSPACE)?.parse().ok()?;
+    is_our_volume(volume, instance, &workspace).then_some(workspace)
 }
 
 /// Returns whether a network is the org's.
@@ -189,6 +205,17 @@ mod tests {
         let mut more = good;
         more.insert("other".into(), "x".into());
         assert!(!is_our_volume(&volume(more), &instance(), &alice()));
+        let named = |name: &str| {
+            let labels = volume_labels(&instance(), &alice(), name);
+            home_of(&Volume { name: name.into(), labels, created_at: None }, &instance())
+        };
+        assert_eq!(named("hearth.alice.main.home"), Some(alice()));
+        assert_eq!(named("hearth.alice.main.home-12"), Some(alice()));
+        for other in
+            ["hearth.alice.main.home-1", "hearth.alice.main.home-02", "hearth.bob.main.home", "backup", "x.home-2"]
+        {
+            assert_eq!(named(other), None, "{other}");
+        }
     }
 
     #[test]

@@ -321,6 +321,11 @@ pub enum EngineEvent {
         exec: String,
         at: Moment,
     },
+    /// A container with this volume was started: whoever's.
+    Mounted {
+        volume: String,
+        at: Moment,
+    },
     /// The stream was (re)connected: list everything.
     Connected,
     /// The engine went away.
@@ -381,6 +386,12 @@ pub trait Engine: Send + Sync + 'static {
     async fn containers_with_volume(&self, name: &str) -> Result<Vec<Container>, EngineError>;
     /// Makes a volume. The engine's own call is get-or-create: compare the labels of what comes back.
     async fn create_volume(&self, name: &str, labels: &Labels) -> Result<Volume, EngineError>;
+    /// Returns when the root of a volume was last changed: entries made or removed in it, its owner, its mode. `None`
+    /// where there is no such volume, or where that cannot be told.
+    async fn volume_changed_at(&self, name: &str) -> Result<Option<Moment>, EngineError>;
+    /// Removes a volume and everything in it, for good; a container that refers to it, running or not, is a
+    /// [`EngineError::Conflict`]. Nothing else in this interface removes a named volume.
+    async fn remove_volume(&self, name: &str) -> Result<(), EngineError>;
 
     async fn network(&self, name: &str) -> Result<Option<Network>, EngineError>;
     async fn networks(&self, instance: &str) -> Result<Vec<Network>, EngineError>;

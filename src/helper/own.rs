@@ -67,6 +67,8 @@ pub(super) fn give(home: &Path, whose: Whose, new: Owner) -> io::Result<Owned> {
     let root = openat(CWD, home, flags, Mode::empty())?;
     let mut giving = Giving { whose, new, owned: Owned::default() };
     giving.entry(&root)?;
+    // Its change time says from here on that the home was in use: one in the trash is kept by that (rule L10).
+    let _ = chownat(&root, c"", None, None, AtFlags::EMPTY_PATH);
     if whose != Whose::MountPoint {
         allow_depth();
         giving.tree(&root)?;

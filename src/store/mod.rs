@@ -17,6 +17,7 @@ mod error;
 mod open;
 mod row;
 mod settings;
+mod trash;
 mod workspaces;
 
 #[cfg(test)]

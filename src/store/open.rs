@@ -14,7 +14,11 @@ use super::StoreError;
 
 /// Every change of the schema, oldest first; `user_version` counts those that a database has seen.
 /// One that was released is never edited.
-const MIGRATIONS: &[&str] = &[include_str!("migrations/001_state.sql"), include_str!("migrations/002_activity.sql")];
+const MIGRATIONS: &[&str] = &[
+    include_str!("migrations/001_state.sql"),
+    include_str!("migrations/002_activity.sql"),
+    include_str!("migrations/003_trash.sql"),
+];
 
 /// As the first migration sets it: tells our databases from others.
 const APPLICATION_ID: i64 = 0x6872_7468;

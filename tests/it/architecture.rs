@@ -12,17 +12,18 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("access", &["config", "model"]),
     ("decide", &["model", "config"]),
     ("pipeline", &["model"]),
+    ("trash", &["model"]),
     ("schedule", &["model", "config"]),
     ("activity", &["model", "config"]),
     ("evidence", &["model", "config", "docker"]),
     // Outside.
     ("docker", &["model"]),
-    ("store", &["model"]),
+    ("store", &["model", "trash"]),
     ("helper", &["model"]),
     ("enter", &["model", "helper"]),
-    ("build", &["blocking", "model", "config", "docker", "enter", "handle", "helper", "store"]),
-    ("handle", &["model", "config", "access"]),
-    ("api", &["model", "config", "access", "handle", "store", "build", "enter", "daemon"]),
+    ("build", &["blocking", "model", "config", "docker", "enter", "handle", "helper", "store", "trash"]),
+    ("handle", &["model", "config", "access", "trash"]),
+    ("api", &["model", "config", "access", "handle", "store", "build", "enter", "daemon", "trash"]),
     ("cli", &["model", "config", "api", "enter", "helper"]),
 ];
 
@@ -75,6 +76,33 @@ fn arrows_point_the_right_way() {
         }
     }
     assert!(wrong.is_empty(), "arrows that point the wrong way:\n{}", wrong.join("\n"));
+}
+
+#[test]
+fn l10_one_place_in_hearth_removes_a_volume() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut files = Vec::new();
+    sources(&root, &mut files);
+    // Whatever way there is to say it to the engine, by its API or by its program.
+    let ways = ["remove_volume", "prune_volumes", "volume prune", "volume rm", "\"prune\"", "/volumes/"];
+    let mut found = Vec::new();
+    for file in files {
+        let text = std::fs::read_to_string(&file).unwrap();
+        let code = text.split("#[cfg(test)]").next().unwrap_or(&text);
+        let path = file.strip_prefix(&root).unwrap().to_string_lossy().into_owned();
+        for line in code.lines().map(str::trim).filter(|line| !line.starts_with("//")) {
+            let calls = ways.iter().filter(|way| line.contains(**way)).count();
+            let declares = line.contains("fn remove_volume(");
+            // What a person is told to type is no call.
+            if calls > 0 && !declares && !line.contains('`') {
+                found.push(path.clone());
+            }
+        }
+    }
+    // The call, and behind the interface how each engine does it.
+    let expected = ["build/volume.rs", "docker/bollard/mod.rs", "docker/bollard/objects.rs", "docker/fake/mod.rs"];
+    found.sort();
+    assert_eq!(found, expected);
 }
 
 #[test]

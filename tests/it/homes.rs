@@ -1,5 +1,7 @@
 //! Workspaces from images of every kind, and their homes from build to build, through hearthd.
 
+mod trash;
+
 use crate::support::command::docker_remove;
 use crate::support::{Daemon, Image, ImageTag, docker};
 

@@ -17,7 +17,7 @@ async fn paths_and_methods_that_are_not_there() {
         ("GET", "/v1/workspaces/alice", 404, "not_found"),
         ("GET", "/v1/workspaces/alice/main/why", 404, "not_found"),
         ("POST", "/v1/workspaces", 405, "bad_request"),
-        ("DELETE", "/v1/workspaces/alice/main", 405, "bad_request"),
+        ("DELETE", "/v1/workspaces/alice/main/stop", 405, "bad_request"),
         ("GET", "/v1/workspaces/alice/main/start", 405, "bad_request"),
         ("PUT", "/v1/openapi.json", 405, "bad_request"),
         ("GET", "/v1/workspaces/Alice/main", 400, "bad_request"),

@@ -3,6 +3,7 @@
 mod acting;
 mod connections;
 mod entering;
+mod homes;
 mod hostile;
 mod inside;
 mod reading;

@@ -5,8 +5,10 @@ mod build;
 mod cancel;
 mod completion;
 mod config;
+mod delete;
 mod events;
 mod git;
+mod home;
 mod list;
 mod logs;
 mod man;
@@ -33,10 +35,13 @@ pub(crate) enum Command {
     Rebuild(rebuild::Args),
     Cancel(cancel::Args),
     Logs(logs::Args),
+    Delete(delete::Args),
     Ssh(ssh::Args),
     Personalize(personalize::Args),
     #[command(subcommand)]
     Git(git::Command),
+    #[command(subcommand)]
+    Home(home::Command),
     #[command(subcommand)]
     Config(config::Command),
     Status(status::Args),
@@ -62,6 +67,8 @@ impl Command {
             Command::Cancel(args) => args.run(context).await,
             Command::Logs(args) => args.run(context).await,
             Command::Git(command) => command.run(context).await,
+            Command::Home(command) => command.run(context).await,
+            Command::Delete(args) => args.run(context).await,
             Command::Status(args) => args.run(context).await,
             Command::Events(args) => args.run(context).await,
             Command::Audit(args) => args.run(context).await,

@@ -3,6 +3,9 @@
 //! The stream is asked for from the engine's own time of a moment before, so nothing is lost between the list that
 //! `Connected` asks for and the stream. Only what changes a container is asked for, and the ends of execs: the names of
 //! their other events hold whole command lines, secrets and all. One item that cannot be read ends the stream, and everything is looked at.
+//!
+//! Volumes have a stream of their own: their events carry no labels to ask for, so what is told is every mount there is
+//! of a volume with our instance's name in front.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -21,6 +24,7 @@ use crate::model::Moment;
 const ACTIONS: [&str; 12] =
     ["create", "start", "die", "stop", "kill", "oom", "pause", "unpause", "rename", "update", "destroy", EXEC_ENDED];
 const EXEC_ENDED: &str = "exec_die";
+const MOUNTED: &str = "mount";
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LAST_PAUSE: Duration = Duration::from_secs(5);
 
@@ -76,35 +80,44 @@ async fn stream(
         ("label", vec![format!("hearth.instance={instance}")]),
         ("event", ACTIONS.map(str::to_owned).to_vec()),
     ]);
-    let options = EventsOptionsBuilder::default().since(&since).filters(&owned(filters)).build();
-    let stream = docker.events(Some(options));
-    tokio::pin!(stream);
+    let mounts = HashMap::from([("type", vec!["volume".to_owned()]), ("event", vec![MOUNTED.to_owned()])]);
+    let [containers, mounts] = [filters, mounts].map(|filters| {
+        let options = EventsOptionsBuilder::default().since(&since).filters(&owned(filters)).build();
+        Box::pin(docker.events(Some(options)).map(Some).chain(futures_util::stream::iter([None])))
+    });
+    // The end of either is the end of both.
+    let mut stream = futures_util::stream::select(containers, mounts).map(|item| item.transpose());
     *connected = true;
     if events.send(EngineEvent::Connected).await.is_err() {
         return EngineError::Away("nobody listens".to_owned());
     }
     loop {
         match stream.next().await {
-            Some(Ok(event)) => {
-                if let Some(event) = event_of(event) {
+            Some(Ok(Some(event))) => {
+                if let Some(event) = event_of(event, instance) {
                     let _ = events.send(event).await;
                 }
             }
             Some(Err(error)) => return sorted(error),
-            None => return EngineError::Away("the stream of events ended".to_owned()),
+            Some(Ok(None)) | None => return EngineError::Away("the stream of events ended".to_owned()),
         }
     }
 }
 
-fn event_of(event: EventMessage) -> Option<EngineEvent> {
+fn event_of(event: EventMessage, instance: &str) -> Option<EngineEvent> {
     let actor = event.actor?;
-    let id = ContainerId(actor.id?);
-    if event.action.as_deref() != Some(EXEC_ENDED) {
-        return Some(EngineEvent::Container { id });
+    let (id, at) = (actor.id?, event.time_nano.and_then(|at| Moment::from_nanosecond(at.into()).ok()));
+    match event.action.as_deref() {
+        Some(MOUNTED) => {
+            let ours = id.strip_prefix(instance).is_some_and(|rest| rest.starts_with('.'));
+            Some(EngineEvent::Mounted { volume: id, at: at? }).filter(|_| ours)
+        }
+        Some(EXEC_ENDED) => {
+            let exec = actor.attributes?.remove("execID")?;
+            Some(EngineEvent::ExecEnded { id: ContainerId(id), exec, at: at? })
+        }
+        _ => Some(EngineEvent::Container { id: ContainerId(id) }),
     }
-    let exec = actor.attributes?.remove("execID")?;
-    let at = Moment::from_nanosecond(event.time_nano?.into()).ok()?;
-    Some(EngineEvent::ExecEnded { id, exec, at })
 }
 
 /// Returns a client and the engine's own time, `SECONDS.NANOSECONDS`.

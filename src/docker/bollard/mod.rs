@@ -24,6 +24,7 @@ use super::{
     EngineVersion, ExecDetail, ExecEnd, ExecSpec, FileKind, Image, Labels, Limits, Network, NetworkSpec, Output,
     PullError, PullProgress, Volume,
 };
+use crate::model::Moment;
 use link::Link;
 
 /// To look at something.
@@ -167,6 +168,14 @@ impl Engine for BollardEngine {
 
     async fn create_volume(&self, name: &str, labels: &Labels) -> Reply<Volume> {
         objects::create_volume(self, name, labels).await
+    }
+
+    async fn volume_changed_at(&self, name: &str) -> Reply<Option<Moment>> {
+        objects::volume_changed_at(self, name).await
+    }
+
+    async fn remove_volume(&self, name: &str) -> Reply<()> {
+        objects::remove_volume(self, name).await
     }
 
     async fn network(&self, name: &str) -> Reply<Option<Network>> {

@@ -1,15 +1,18 @@
 //! Volumes and networks.
 
 use std::collections::HashMap;
+use std::os::unix::fs::MetadataExt;
 
 use bollard::models::{Ipam, IpamConfig, NetworkCreateRequest, Volume as EngineVolume, VolumeCreateRequest};
 use bollard::query_parameters::{
     InspectNetworkOptions, ListContainersOptionsBuilder, ListNetworksOptionsBuilder, ListVolumesOptionsBuilder,
+    RemoveVolumeOptionsBuilder,
 };
 
 use super::containers::{moment, owned};
 use super::{BollardEngine, CHANGE, LOOK, Reply, found};
 use crate::docker::{Labels, Network, NetworkSpec, Volume};
+use crate::model::Moment;
 
 /// The option of the bridge driver that keeps the containers of a network apart.
 const ICC: &str = "com.docker.network.bridge.enable_icc";
@@ -37,6 +40,24 @@ pub(super) async fn create_volume(engine: &BollardEngine, name: &str, labels: &L
     let made =
         engine.call("create volume", CHANGE, |docker| async move { docker.create_volume(request).await }).await?;
     Ok(volume_of(made))
+}
+
+/// Looks at the volume's root on the host, and at nothing in it: whoever uses the volume shapes what is below.
+pub(super) async fn volume_changed_at(engine: &BollardEngine, name: &str) -> Reply<Option<Moment>> {
+    let reply = engine.call("inspect volume", LOOK, |docker| async move { docker.inspect_volume(name).await }).await;
+    let Some(volume) = found(reply)? else { return Ok(None) };
+    let changed = tokio::task::spawn_blocking(move || std::fs::symlink_metadata(volume.mountpoint)).await;
+    let Ok(Ok(root)) = changed else { return Ok(None) };
+    let nanoseconds = i128::from(root.ctime()) * 1_000_000_000 + i128::from(root.ctime_nsec());
+    Ok(Moment::from_nanosecond(nanoseconds).ok())
+}
+
+pub(super) async fn remove_volume(engine: &BollardEngine, name: &str) -> Reply<()> {
+    let options = RemoveVolumeOptionsBuilder::default().force(false).build();
+    let removed = engine
+        .call("remove volume", CHANGE, |docker| async move { docker.remove_volume(name, Some(options)).await })
+        .await;
+    found(removed).map(|_| ())
 }
 
 fn volume_of(volume: EngineVolume) -> Volume {

@@ -486,6 +486,14 @@ impl Engine for FakeEngine {
         self.call("create volume", name, |world| Ok(world.create_volume(name, labels))).await
     }
 
+    async fn volume_changed_at(&self, name: &str) -> Reply<Option<Moment>> {
+        self.call("volume changed", name, |world| Ok(world.changed.get(name).copied())).await
+    }
+
+    async fn remove_volume(&self, name: &str) -> Reply<()> {
+        self.call("remove volume", name, |world| world.remove_volume(name)).await
+    }
+
     async fn network(&self, name: &str) -> Reply<Option<Network>> {
         self.call("network", name, |world| Ok(world.network(name))).await
     }

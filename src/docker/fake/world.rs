@@ -34,6 +34,8 @@ pub(super) struct World {
     pub(super) tags: BTreeMap<String, String>,
     pub(super) containers: BTreeMap<String, Made>,
     pub(super) volumes: BTreeMap<String, Volume>,
+    /// When a volume's root was last changed, by its name: a start of a container with it is such a change.
+    pub(super) changed: BTreeMap<String, Moment>,
     pub(super) networks: BTreeMap<String, Network>,
     pub(super) watchers: Vec<(String, mpsc::Sender<EngineEvent>)>,
     pub(super) calls: VecDeque<String>,
@@ -75,6 +77,14 @@ impl World {
                 *watched != instance
                     || !matches!(sender.try_send(event.clone()), Err(mpsc::error::TrySendError::Closed(_)))
             });
+        }
+    }
+
+    fn tell_mounted(&mut self, volume: String, at: Moment) {
+        for (watched, sender) in &self.watchers {
+            if volume.strip_prefix(watched.as_str()).is_some_and(|rest| rest.starts_with('.')) {
+                let _ = sender.try_send(EngineEvent::Mounted { volume: volume.clone(), at });
+            }
         }
     }
 
@@ -187,7 +197,12 @@ impl World {
         detail.container.status = Status::Running;
         (detail.pid, detail.started_at, detail.exit_code) = (Some(pid), Some(now), None);
         let (labels, id) = (detail.container.labels.clone(), detail.container.id.0.clone());
+        let mounted: Vec<_> = detail.container.mounts.iter().filter_map(|mount| mount.volume.clone()).collect();
         self.tell(&labels, &id);
+        for volume in mounted {
+            self.changed.insert(volume.clone(), now);
+            self.tell_mounted(volume, now);
+        }
         Ok(())
     }
 
@@ -230,7 +245,24 @@ impl World {
     pub(super) fn create_volume(&mut self, name: &str, labels: &Labels) -> Volume {
         let now = self.now;
         let new = || Volume { name: name.to_owned(), labels: labels.clone(), created_at: Some(now) };
+        self.changed.entry(name.to_owned()).or_insert(now);
         self.volumes.entry(name.to_owned()).or_insert_with(new).clone()
+    }
+
+    pub(super) fn remove_volume(&mut self, name: &str) -> Reply<()> {
+        let mounts = |made: &&Made| {
+            made.spec
+                .mounts
+                .iter()
+                .any(|mount| matches!(mount, MountSpec::Volume { name: mounted, .. } if mounted == name))
+        };
+        if let Some(user) = self.containers.values().find(mounts) {
+            let id = &user.detail.container.id.0;
+            return Err(EngineError::Conflict(format!("remove {name}: volume is in use - [{id}]")));
+        }
+        self.changed.remove(name);
+        self.volumes.remove(name);
+        Ok(())
     }
 
     pub(super) fn network(&self, key: &str) -> Option<Network> {
