@@ -27,7 +27,7 @@ impl Reconciler {
     pub(super) async fn reload_unasked(&mut self, requester: &Requester) {
         self.executor.service().reloading();
         match self.take_files(false, requester).await {
-            Ok((_, reloaded)) => info!("the configuration is reloaded: {} changes", reloaded.changes.len()),
+            Ok((_, reloaded)) => info!(changes = reloaded.changes.len(), "the configuration is reloaded"),
             Err(error) => error!("the configuration is not reloaded: {error}"),
         }
         self.executor.service().ready();

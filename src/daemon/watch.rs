@@ -142,3 +142,73 @@ impl Watched {
 fn counts(kind: &EventKind) -> bool {
     !matches!(kind, EventKind::Access(access) if *access != AccessKind::Close(AccessMode::Write))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TWO: &str = "[orgs.acme]\nimage = \"dev\"\n[users.alice]\norgs = [\"acme\"]\n\
+                       [users.alice.workspaces.main]\n[users.alice.workspaces.two]\n";
+
+    /// A configuration that is watched, on a clock that goes on by itself while nothing happens.
+    struct Files {
+        directory: tempfile::TempDir,
+        reloads: mpsc::Receiver<Requester>,
+        settings: watch::Sender<Arc<Settings>>,
+    }
+
+    impl Files {
+        fn watched() -> Self {
+            let directory = tempfile::tempdir().unwrap();
+            let main = directory.path().join("hearth.toml");
+            std::fs::write(&main, TWO).unwrap();
+            let loaded = config::load(&main).unwrap();
+            let (settings, in_force) = watch::channel(Arc::new(loaded.settings));
+            let (sender, reloads) = mpsc::channel(1);
+            #[expect(clippy::disallowed_methods, reason = "the test's runtime ends with the test")]
+            tokio::spawn(watch(main, loaded.hash, in_force, sender));
+            Self { directory, reloads, settings }
+        }
+
+        fn write(&self, text: &str) {
+            std::fs::write(self.directory.path().join("hearth.toml"), text).unwrap();
+        }
+
+        /// Returns after how long a reload was asked for, if within a minute.
+        async fn asked_after(&mut self) -> Option<Duration> {
+            let start = Instant::now();
+            let asked = timeout_at(start + Duration::from_secs(60), self.reloads.recv()).await;
+            asked.ok().map(|_| start.elapsed())
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn l10_a_removal_takes_effect_only_if_it_still_stands_20_s_later() {
+        let mut files = Files::watched();
+        let one = TWO.replace("[users.alice.workspaces.two]\n", "");
+        files.write(&one);
+        let after = files.asked_after().await.expect("it stands");
+        assert!((GRACE..GRACE + POLL + AT_MOST).contains(&after), "{after:?}");
+        assert!(files.settings.borrow().workspaces.len() == 2);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn l10_a_removal_that_is_taken_back_was_none() {
+        let mut files = Files::watched();
+        files.write(&TWO[..TWO.find("[users.alice.workspaces.two]").unwrap()]);
+        tokio::time::sleep(GRACE / 2).await;
+        files.write(TWO);
+        assert_eq!(files.asked_after().await, None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn c5_an_addition_does_not_wait_and_a_fault_is_told_once() {
+        let mut files = Files::watched();
+        files.write(&format!("{TWO}[users.alice.workspaces.three]\n"));
+        let after = files.asked_after().await.expect("it is seen");
+        assert!(after <= POLL + AT_MOST, "{after:?}");
+        files.write("[orgs.acme]\nimag = \"dev\"\n");
+        assert!(files.asked_after().await.is_some());
+        assert_eq!(files.asked_after().await, None, "the same fault again");
+    }
+}

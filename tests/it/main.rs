@@ -25,3 +25,4 @@ mod secrets;
 mod ssh;
 mod support;
 mod support_itself;
+mod watching;

@@ -134,12 +134,13 @@ pub(crate) fn docker_remove(args: &[&str]) {
     }
 }
 
-/// Removes, with `docker REMOVE`, all that `docker LIST` prints.
-pub(crate) fn docker_sweep(list: &[&str], remove: &[&str]) {
-    let Ok(listed) = Command::new("docker").args(list).stdin(Stdio::null()).output() else { return };
+/// Removes, with `docker REMOVE`, all that `docker LIST` prints; returns whether it printed anything.
+pub(crate) fn docker_sweep(list: &[&str], remove: &[&str]) -> bool {
+    let Ok(listed) = Command::new("docker").args(list).stdin(Stdio::null()).output() else { return false };
     let listed = String::from_utf8_lossy(&listed.stdout).into_owned();
     let found: Vec<&str> = listed.split_whitespace().collect();
     if !found.is_empty() {
         docker_remove(&[remove, &found].concat());
     }
+    !found.is_empty()
 }

@@ -256,11 +256,17 @@ impl Daemon {
         path
     }
 
+    /// Removes all that is of the instance. The engine goes on making what a killed hearthd had asked for: it is looked
+    /// at again until nothing was found.
     fn clean(&self) {
         let label = self.label();
-        docker_sweep(&["ps", "-aq", "--filter", &label], &["rm", "--force", "--volumes"]);
-        docker_sweep(&["volume", "ls", "-q", "--filter", &label], &["volume", "rm", "--force"]);
-        docker_sweep(&["network", "ls", "-q", "--filter", &label], &["network", "rm"]);
+        let sweep = || {
+            let containers = docker_sweep(&["ps", "-aq", "--filter", &label], &["rm", "--force", "--volumes"]);
+            let volumes = docker_sweep(&["volume", "ls", "-q", "--filter", &label], &["volume", "rm", "--force"]);
+            let networks = docker_sweep(&["network", "ls", "-q", "--filter", &label], &["network", "rm"]);
+            containers || volumes || networks
+        };
+        let _ = (0..5).find(|_| !sweep());
     }
 }
 
