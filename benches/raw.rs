@@ -31,10 +31,11 @@ type Bench = fn(&mut Table);
 
 fn main() {
     let wanted: Vec<String> = std::env::args().skip(1).filter(|argument| !argument.starts_with('-')).collect();
-    let benches: [(&str, Bench); 5] = [
+    let benches: [(&str, Bench); 6] = [
         ("start", start_to_running),
         ("four", four_at_once),
         ("idle", a_hundred_stopped),
+        ("reload", a_thousand_users),
         ("ssh", entering),
         ("throughput", throughput),
     ];
@@ -124,6 +125,39 @@ fn a_hundred_stopped(table: &mut Table) {
     table.figure("memory with 100 stopped workspaces", Figure::Mebibytes(measure::resident(daemon.pid())), 30.0);
     eprintln!("  and a minute of idleness …");
     table.figure("CPU while nothing happens", Figure::Percent(measure::idle_cpu(daemon.pid())), 0.1);
+}
+
+/// A configuration with 1,000 users, each with a workspace: read again, and seen to have changed.
+fn a_thousand_users(table: &mut Table) {
+    let users: String =
+        (0..1000).map(|n| format!("[users.u{n}]\norgs = [\"acme\"]\n[users.u{n}.workspaces.main]\n")).collect();
+    let config =
+        |hours: u64| format!("[orgs.acme]\nimage = \"dev\"\nbuild_on_create = false\nauto_off = \"{hours}h\"\n{users}");
+    let daemon = Daemon::start(&config(1));
+    let mut hours = 1;
+    let mut next = || {
+        hours += 1;
+        let new = daemon.dir().join("new.toml");
+        std::fs::write(&new, config(hours)).unwrap();
+        (new, hours)
+    };
+    let reload = |new: &std::path::Path| {
+        std::fs::rename(new, daemon.conf_d_file()).unwrap();
+        timed(|| quick(daemon.command(&["config", "reload"])))
+    };
+    table.figure(
+        "reload with 1,000 users and workspaces",
+        Figure::Time(median_of((0..7).map(|_| reload(&next().0)))),
+        200.0,
+    );
+    let seen = |(new, hours): (std::path::PathBuf, u64)| {
+        let threshold = format!("\"threshold\":{}", hours * 3600);
+        std::fs::rename(new, daemon.conf_d_file()).unwrap();
+        let shown = || daemon.get("/v1/workspaces/u500/main").unwrap().contains(&threshold);
+        timed(|| while !shown() {})
+    };
+    table.figure("from `mv` to what it says", Figure::Time(median_of((0..5).map(|_| seen(next())))), 1000.0);
+    table.figure("memory with 1,000 users and workspaces", Figure::Mebibytes(measure::resident(daemon.pid())), 60.0);
 }
 
 /// `hearth ssh W -- true` against `docker exec C true`.
