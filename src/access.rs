@@ -94,6 +94,28 @@ impl DaemonVerb {
     }
 }
 
+/// What somebody wants of a user, apart from any workspace.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum UserVerb {
+    /// See the public Git key and the settings.
+    See,
+    /// Change what the user can set of themselves.
+    Set,
+    /// Say that the user is away, or back.
+    Away,
+}
+
+impl UserVerb {
+    /// Returns the verb as the audit log has it.
+    pub fn name(self) -> &'static str {
+        match self {
+            UserVerb::See => "see",
+            UserVerb::Set => "set",
+            UserVerb::Away => "away",
+        }
+    }
+}
+
 /// In what capacity somebody acts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Role {
@@ -148,6 +170,11 @@ pub enum Refused {
     OtherWorkspace(WorkspaceId),
     #[error("only an admin may {0}")]
     AdminOnly(&'static str),
+    #[error("an auditor may not change anything of user `{0}`")]
+    UserNotPermitted(UserName),
+    /// A script inside reaches that workspace, not what its owner has everywhere.
+    #[error("from inside a workspace you can set what is that workspace's, not what is its owner's")]
+    OwnersOwn,
     /// The person may not even know whether there is such a user.
     #[error("there is no user `{0}` that you may see")]
     UserNotVisible(UserName),
@@ -211,15 +238,28 @@ pub fn check_daemon(settings: &Settings, person: &Person, verb: DaemonVerb) -> R
     }
 }
 
-/// Returns the user's own name in the settings, where `person` may read the user's public Git key: the user, an admin
-/// or an auditor.
+/// Returns the user's own name in the settings, where `person` may do `verb`.
 ///
 /// # Errors
 /// [`Refused::UserNotVisible`], whether there is no such user or one that is not the person's business.
-pub fn check_git_key<'a>(settings: &'a Settings, person: &Person, user: &UserName) -> Result<&'a UserName, Refused> {
+pub fn check_user<'a>(
+    settings: &'a Settings,
+    person: &Person,
+    user: &UserName,
+    verb: UserVerb,
+) -> Result<&'a UserName, Refused> {
     let own = users(settings, person).contains(&user);
-    let may = own || sees_all(settings, person);
-    settings.users.get(user).filter(|_| may).map(|user| &user.name).ok_or_else(|| Refused::UserNotVisible(user.clone()))
+    let admin = is_admin(settings, person);
+    let visible = settings.users.get(user).filter(|_| own || sees_all(settings, person));
+    let Some(user) = visible.map(|user| &user.name) else { return Err(Refused::UserNotVisible(user.clone())) };
+    let inside = matches!(person, Person::Inside { .. });
+    match verb {
+        UserVerb::See => Ok(user),
+        UserVerb::Away if own || admin => Ok(user),
+        UserVerb::Set if admin || own && !inside => Ok(user),
+        UserVerb::Set if inside => Err(Refused::OwnersOwn),
+        UserVerb::Set | UserVerb::Away => Err(Refused::UserNotPermitted(user.clone())),
+    }
 }
 
 /// Returns the users that a person is: those whose `account` is the person's.

@@ -16,9 +16,11 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
 use crate::access::Allowed;
+use crate::config::set::{self, Edits};
+use crate::config::show::Row;
 use crate::config::{Members, Settings};
 use crate::model::{
-    BuildNumber, BuildReason, BuildRecord, Moment, OrgName, Requester, Stage, State, StateName, WorkspaceId,
+    BuildNumber, BuildReason, BuildRecord, Moment, OrgName, Requester, Stage, State, StateName, UserName, WorkspaceId,
 };
 use crate::trash::Trashed;
 
@@ -140,6 +142,9 @@ pub enum RequestError {
     /// A reload that would remove too much without `--yes` (rule L10).
     #[error("{0}")]
     Guarded(String),
+    /// A setting that a member may not have (rule C7).
+    #[error(transparent)]
+    Setting(#[from] set::Refused),
     #[error("{0}")]
     Failed(String),
 }
@@ -149,6 +154,46 @@ pub enum RequestError {
 pub struct Reloaded {
     /// A line per workspace and change, as `hearth config plan` prints them.
     pub changes: Vec<String>,
+}
+
+/// Whose settings are meant.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Owner {
+    Workspace(WorkspaceId),
+    User(UserName),
+}
+
+impl std::fmt::Display for Owner {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Owner::Workspace(id) => id.fmt(f),
+            Owner::User(user) => user.fmt(f),
+        }
+    }
+}
+
+/// What a change of settings did.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SettingsChanged {
+    /// Of the keys that were named: what was in force, and what is.
+    pub before: Vec<Row>,
+    pub after: Vec<Row>,
+    pub effects: Vec<Effect>,
+}
+
+/// When a change of a workspace's settings counts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Effect {
+    pub workspace: WorkspaceId,
+    pub keys: Vec<String>,
+    pub when: When,
+}
+
+/// See [`Effect`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum When {
+    AtOnce,
+    NextBuild,
 }
 
 /// A request to the loop.
@@ -201,6 +246,12 @@ pub enum Request {
         home: String,
         requester: Requester,
         reply: Reply<()>,
+    },
+    Set {
+        owner: Owner,
+        edits: Edits,
+        requester: Requester,
+        reply: Reply<SettingsChanged>,
     },
 }
 
@@ -331,6 +382,14 @@ impl Handle {
     pub async fn restore_home(&self, allowed: &Allowed, home: String) -> Result<(), RequestError> {
         let (workspace, requester) = (allowed.workspace().clone(), allowed.requester().clone());
         self.ask(|reply| Request::RestoreHome { workspace, home, requester, reply }).await
+    }
+
+    /// Changes what a member set; replies when running workspaces have been brought in line.
+    ///
+    /// # Errors
+    /// [`RequestError::Setting`] where it cannot be set so.
+    pub async fn set(&self, owner: Owner, edits: Edits, requester: Requester) -> Result<SettingsChanged, RequestError> {
+        self.ask(|reply| Request::Set { owner, edits, requester, reply }).await
     }
 
     async fn ask<T>(&self, request: impl FnOnce(Reply<T>) -> Request) -> Result<T, RequestError> {

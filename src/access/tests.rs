@@ -148,21 +148,23 @@ fn the_daemon_is_the_admins() {
 }
 
 #[test]
-fn a_git_key_is_its_users_and_the_admins_and_auditors() {
+fn x1_what_is_a_users_is_theirs_and_the_admins_and_auditors_see_it() {
     let settings = settings();
     let alice = "alice".parse().unwrap();
     for (person, may) in [
-        (account("alice.example"), true),
-        (account("ops"), true),
-        (account("audrey"), true),
-        (inside("alice/side"), true),
-        (account("dana"), false),
-        (account("bob"), false),
-        (inside("bob/main"), false),
+        (account("alice.example"), "see set away"),
+        (account("ops"), "see set away"),
+        (account("audrey"), "see"),
+        (inside("alice/side"), "see away"),
+        (account("dana"), ""),
+        (account("bob"), ""),
+        (inside("bob/main"), ""),
     ] {
-        assert_eq!(check_git_key(&settings, &person, &alice).is_ok(), may, "{person:?}");
+        let verbs = [UserVerb::See, UserVerb::Set, UserVerb::Away];
+        let allowed = verbs.into_iter().filter(|verb| check_user(&settings, &person, &alice, *verb).is_ok());
+        assert_eq!(allowed.map(UserVerb::name).collect::<Vec<_>>().join(" "), may, "{person:?}");
     }
-    let nobody = check_git_key(&settings, &account("ops"), &"nobody".parse().unwrap()).unwrap_err();
+    let nobody = check_user(&settings, &account("ops"), &"nobody".parse().unwrap(), UserVerb::See).unwrap_err();
     assert_eq!(nobody.to_string(), "there is no user `nobody` that you may see");
 }
 

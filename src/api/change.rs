@@ -95,7 +95,8 @@ pub(super) struct Deed {
     pub(super) workspace: Option<WorkspaceId>,
 }
 
-type Outcome<T> = (Option<String>, ApiResult<Done<T>>);
+/// What the audit log says that it was, and what came of the deed.
+pub(super) type Outcome<T> = (Option<String>, ApiResult<Done<T>>);
 
 /// Acts and notes who did it; the act says how it was before.
 pub(super) async fn noted<T, F>(

@@ -8,6 +8,7 @@ use axum::response::{IntoResponse, Response};
 
 use super::wire::{ErrorBody, ErrorCode, ErrorDetail};
 use crate::access::Refused;
+use crate::config::set::Kind;
 use crate::handle::RequestError;
 use crate::model::NameError;
 
@@ -82,9 +83,11 @@ impl From<Refused> for ApiError {
                 Self::new(ErrorCode::NotFound, message).hint("`hearth list` shows those that you may see")
             }
             Refused::UserNotVisible(_) => Self::new(ErrorCode::NotFound, message),
-            Refused::NotPermitted { .. } | Refused::OtherWorkspace(_) | Refused::AdminOnly(_) => {
-                Self::new(ErrorCode::Forbidden, message)
-            }
+            Refused::NotPermitted { .. }
+            | Refused::OtherWorkspace(_)
+            | Refused::UserNotPermitted(_)
+            | Refused::OwnersOwn
+            | Refused::AdminOnly(_) => Self::new(ErrorCode::Forbidden, message),
         }
     }
 }
@@ -104,6 +107,15 @@ impl From<RequestError> for ApiError {
                 .hint("the configuration in force stays; `hearth config check` shows the same errors"),
             RequestError::Guarded(_) => Self::new(ErrorCode::Conflict, message)
                 .hint("`hearth config plan` shows what would happen, `hearth config reload --yes` does it"),
+            RequestError::Setting(refused) => {
+                let code = match refused.kind {
+                    Kind::Malformed => ErrorCode::BadRequest,
+                    Kind::Forbidden => ErrorCode::Forbidden,
+                    Kind::Taken => ErrorCode::Conflict,
+                };
+                let message: String = message.chars().take(LONGEST_QUOTE).collect();
+                Self::new(code, message).hint(refused.hint)
+            }
             RequestError::Failed(_) => Self::new(ErrorCode::Internal, message),
         }
     }

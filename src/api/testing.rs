@@ -30,7 +30,9 @@ use crate::access::Person;
 pub(crate) use crate::access::testing::{account, settings};
 use crate::config::Settings;
 use crate::enter::Visitor;
-use crate::handle::{ConfigView, EngineView, Event, Handle, Inside, Rejected, Request, Snapshot, Started, View};
+use crate::handle::{
+    ConfigView, EngineView, Event, Handle, Inside, Rejected, Request, SettingsChanged, Snapshot, Started, View,
+};
 use crate::model::{BuildNumber, BuildReason, Moment, OffReason, Requester, State, UserName, WorkspaceId};
 use crate::store::{AuditEntry, AuditFilter, Store};
 use crate::trash::Trashed;
@@ -296,6 +298,10 @@ fn accept(request: Request) {
         Request::RestoreHome { reply, .. } => {
             let _ = reply.send(Ok(()));
         }
+        Request::Set { reply, .. } => {
+            let changed = SettingsChanged { before: vec![], after: vec![], effects: vec![] };
+            let _ = reply.send(Ok(changed));
+        }
         Request::Reload { reply, .. } | Request::Plan { reply } => {
             let changes = vec!["alice/main: cpus 2.0 → 4.0, at once".into()];
             let _ = reply.send(Ok(crate::handle::Reloaded { changes }));
@@ -316,6 +322,7 @@ fn words(request: &Request) -> String {
             format!("trash {workspace} {} {requester}", home.as_deref().unwrap_or("-"))
         }
         Request::RestoreHome { workspace, home, requester, .. } => format!("restore {workspace} {home} {requester}"),
+        Request::Set { owner, edits, requester, .. } => format!("set {owner} {edits:?} {requester}"),
     }
 }
 

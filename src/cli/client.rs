@@ -93,6 +93,11 @@ impl Client {
         self.json(self.ask(Method::DELETE, path, None, patience).await?).await
     }
 
+    /// Asks for a part of something to be changed.
+    pub(crate) async fn patch<T: DeserializeOwned>(&self, path: &str, body: &impl Serialize) -> Result<T> {
+        self.json(self.ask(Method::PATCH, path, Some(to_json(body)?), Patience::UntilDone).await?).await
+    }
+
     /// Asks for a body that comes piece by piece, for as long as it comes.
     pub(crate) async fn stream(&self, path: &str) -> Result<Stream> {
         let Reply { response, connection } = self.ask(Method::GET, path, None, Patience::Short).await?;

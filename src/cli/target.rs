@@ -34,6 +34,12 @@ impl FromStr for Name {
     }
 }
 
+impl From<Option<Name>> for Target {
+    fn from(workspace: Option<Name>) -> Self {
+        Self { workspace }
+    }
+}
+
 impl Target {
     /// Returns the workspace that is meant.
     pub(crate) async fn resolve(&self, client: &Client) -> Result<WorkspaceId> {
@@ -91,6 +97,26 @@ async fn this_one(client: &Client) -> Result<WorkspaceId> {
             Ok(Ok(id)) => Ok(id),
             _ => client.get::<wire::Status>("/v1/status").await?.you.inside.ok_or_else(unnamed),
         },
+    }
+}
+
+/// Returns the user that is meant: the caller, where none is named. `named` is how one would be.
+pub(crate) async fn person(user: Option<UserName>, client: &Client, named: &str) -> Result<UserName> {
+    match user {
+        Some(user) => Ok(user),
+        None => only_user(client.get::<wire::Status>("/v1/status").await?.you, named),
+    }
+}
+
+fn only_user(you: wire::You, named: &str) -> Result<UserName> {
+    let mut users = you.users.into_iter();
+    match (users.next(), users.next()) {
+        (Some(user), None) => Ok(user),
+        (None, _) => {
+            Err(Error::new(Kind::Usage, format!("`{}` is no user of hearth: who is meant?", you.name)).hint(named))
+        }
+        (Some(one), Some(other)) => Err(Error::new(Kind::Usage, "you are several users of hearth: who is meant?")
+            .hint(format!("{named}, with {one} or {other}"))),
     }
 }
 

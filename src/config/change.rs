@@ -53,7 +53,21 @@ impl Changes {
 
 /// Compares two configurations, each with what members have set laid over it.
 pub fn plan(old: &Settings, new: &Settings, members: &Members) -> Plan {
-    let (before, after) = (effective::all(old, members), effective::all(new, members));
+    between((old, members), (new, members))
+}
+
+/// Returns what a change of members' settings does to each workspace.
+pub fn by_members(settings: &Settings, old: &Members, new: &Members) -> BTreeMap<WorkspaceId, Changes> {
+    let plan = between((settings, old), (settings, new));
+    let changes = |(id, change)| match change {
+        Change::Changed(changes) => Some((id, changes)),
+        Change::Added { .. } | Change::Removed => None,
+    };
+    plan.workspaces.into_iter().filter_map(changes).collect()
+}
+
+fn between((old, old_members): (&Settings, &Members), (new, new_members): (&Settings, &Members)) -> Plan {
+    let (before, after) = (effective::all(old, old_members), effective::all(new, new_members));
     let mut workspaces = BTreeMap::new();
     for id in before.keys().filter(|id| !after.contains_key(id)) {
         workspaces.insert(id.clone(), Change::Removed);

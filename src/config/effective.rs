@@ -42,6 +42,8 @@ pub struct Cut {
     pub key: &'static str,
     pub asked: String,
     pub given: String,
+    /// The org's key that says so; empty where it is not the org's doing.
+    pub by: &'static str,
     pub why: String,
 }
 
@@ -108,9 +110,16 @@ struct Layers<'a> {
 type Text = Option<Sourced<String>>;
 
 impl Layers<'_> {
-    fn cut(&mut self, key: &'static str, asked: impl fmt::Display, given: impl fmt::Display, why: impl Into<String>) {
+    fn cut(
+        &mut self,
+        key: &'static str,
+        asked: impl fmt::Display,
+        given: impl fmt::Display,
+        by: &'static str,
+        why: impl Into<String>,
+    ) {
         let (asked, given) = (asked.to_string(), given.to_string());
-        self.cuts.push(Cut { key, asked, given, why: why.into() });
+        self.cuts.push(Cut { key, asked, given, by, why: why.into() });
     }
 
     fn image(&mut self, own: &MemberWorkspace) -> Sourced<String> {
@@ -121,7 +130,8 @@ impl Layers<'_> {
             Some(asked) if image::is_permitted(asked, &self.org.image, &self.org.images) => member(asked.clone()),
             Some(asked) => {
                 let why = format!("org `{}` does not permit this image", self.org.name);
-                self.cut("image", asked, file, why);
+                let by = if self.org.images.is_empty() { "image" } else { "images" };
+                self.cut("image", asked, file, by, why);
                 file.clone()
             }
         }
@@ -147,7 +157,7 @@ impl Layers<'_> {
         ceiling: Option<T>,
     ) -> Sourced<Option<T>> {
         let Some(ceiling) = ceiling else { return member(Some(asked)) };
-        self.cut(key, asked, ceiling, format!("org `{}` limits `{key}` to {ceiling}", self.org.name));
+        self.cut(key, asked, ceiling, "limits", format!("org `{}` limits `{key}` to {ceiling}", self.org.name));
         Sourced { value: Some(ceiling), origin: Origin::Bounded }
     }
 
@@ -157,19 +167,20 @@ impl Layers<'_> {
         let org = &self.org.name;
         match (self.org.auto_off_override, asked, self.org.auto_off_max) {
             (Override::Deny, _, _) => {
-                self.cut("auto_off", asked, &file, format!("org `{org}` has `auto_off_override = \"deny\"`"));
+                let why = format!("org `{org}` has `auto_off_override = \"deny\"`");
+                self.cut("auto_off", asked, &file, "auto_off_override", why);
                 file
             }
             (Override::Disable, _, _) | (Override::Modify, Limit::After(_), None) => member(asked),
             (Override::Modify, Limit::Never, None) => {
                 let why = format!("org `{org}` has `auto_off_override = \"modify\"`, which does not allow `never`");
-                self.cut("auto_off", asked, &file, why);
+                self.cut("auto_off", asked, &file, "auto_off_override", why);
                 file
             }
             (Override::Modify, Limit::After(span), Some(max)) if span <= max => member(asked),
             (Override::Modify, _, Some(max)) => {
                 let why = format!("org `{org}` has `auto_off_max = \"{}\"`", Span(max));
-                self.cut("auto_off", asked, Span(max), why);
+                self.cut("auto_off", asked, Span(max), "auto_off_max", why);
                 Sourced { value: Limit::After(max), origin: Origin::Bounded }
             }
         }
@@ -188,7 +199,7 @@ impl Layers<'_> {
         match me.timezone.as_deref().map(|asked| (asked, text::zone(asked))) {
             Some((_, Ok(zone))) if !self.workspace.written.says("timezone") => member(zone),
             Some((asked, Err(error))) => {
-                self.cut("timezone", asked, &file.value.name, error.message);
+                self.cut("timezone", asked, &file.value.name, "", error.message);
                 file
             }
             Some(_) | None => file,
@@ -201,7 +212,7 @@ impl Layers<'_> {
             asked.iter().copied().partition(|port| self.may_publish(port));
         for port in &refused {
             let why = format!("org `{}` lets members publish {}", self.org.name, publishable(self.org));
-            self.cut("ports", port, "none", why);
+            self.cut("ports", port, "none", "limits", why);
         }
         let origin = if refused.is_empty() { Origin::Member } else { Origin::Bounded };
         Sourced { value: given, origin }
@@ -218,8 +229,8 @@ impl Layers<'_> {
         for (name, value) in &own.env {
             match text::env_name(name) {
                 Ok(_) if !value.contains('\0') => drop(env.insert(name.clone(), member(value.clone()))),
-                Ok(_) => self.cut("env", name, "none", "the value has a NUL character"),
-                Err(error) => self.cut("env", name, "none", error.message),
+                Ok(_) => self.cut("env", name, "none", "", "the value has a NUL character"),
+                Err(error) => self.cut("env", name, "none", "", error.message),
             }
         }
         env
@@ -248,7 +259,7 @@ impl Layers<'_> {
         match read(asked) {
             Ok(value) => Some(member(value)),
             Err(error) => {
-                self.cut(key, asked, file.as_ref().map_or("none", |file| &file.value), error.message);
+                self.cut(key, asked, file.as_ref().map_or("none", |file| &file.value), "", error.message);
                 file
             }
         }

@@ -22,6 +22,7 @@ mod load;
 pub mod member;
 pub mod problem;
 pub mod schema;
+pub mod set;
 pub mod settings;
 pub mod show;
 pub mod source;

@@ -3,9 +3,9 @@
 use std::fmt::Display;
 use std::time::Duration;
 
-use super::effective::Effective;
+use super::effective::{Effective, InForce};
 use super::settings::{Org, Origin, Settings, Sourced};
-use crate::model::Span;
+use crate::model::{Span, UserName, WorkspaceId};
 
 /// One value that is in force.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,6 +25,50 @@ pub fn rows(settings: &Settings, workspace: &Effective) -> Vec<Row> {
         rows.extend(what_is_put_in(org));
     }
     rows
+}
+
+/// Returns what is in force of a workspace's keys, those that members can set; none where no file declares it.
+pub fn settable(in_force: &InForce, id: &WorkspaceId) -> Vec<Row> {
+    let Some((workspace, _)) = in_force.workspace(id) else { return Vec::new() };
+    let mut rows = own(&in_force.settings, &workspace);
+    let key = |row: &Row| row.key.split('.').next().unwrap_or_default().to_owned();
+    rows.retain(|row| super::set::WORKSPACE_KEYS.contains(&key(row).as_str()));
+    rows
+}
+
+/// Returns what is in force of a user's keys, those that the user can set.
+pub fn of_user(in_force: &InForce, user: &UserName) -> Vec<Row> {
+    let declared = in_force.settings.users.get(user);
+    let set = in_force.members.users.get(user).map(|me| me.as_set()).unwrap_or_default();
+    let server = &in_force.settings.server.timezone;
+    let file = |key: &str| match (key, declared) {
+        ("timezone", declared) => {
+            let zone = declared.and_then(|user| user.timezone.as_ref()).unwrap_or(server);
+            (zone.name.clone(), zone.origin.clone())
+        }
+        ("auto_start", Some(user)) => match &user.auto_start {
+            Some(at) => (at.to_string(), at.origin.clone()),
+            None => ("never".to_owned(), Origin::Default),
+        },
+        ("auto_start", None) => ("never".to_owned(), Origin::Default),
+        (key, declared) => {
+            let value = declared.and_then(|user| match key {
+                "dotfiles" => user.dotfiles.clone(),
+                "name" => user.full_name.clone(),
+                _ => user.email.clone(),
+            });
+            let origin = declared.map_or(Origin::Default, |user| user.written.origin(key));
+            (or(&value, "none"), origin)
+        }
+    };
+    let one = |key: &&str| match set.get(*key) {
+        Some(value) => row(*key, value, Origin::Member),
+        None => {
+            let (value, origin) = file(key);
+            row(*key, value, origin)
+        }
+    };
+    super::set::USER_KEYS.iter().map(one).collect()
 }
 
 fn row(key: impl Into<String>, value: impl Display, origin: Origin) -> Row {

@@ -19,12 +19,12 @@ use tracing::{error, info, warn};
 
 use super::activity::Memory;
 use super::execute::{Executor, Report};
-use super::reload::ReloadWaiter;
+use super::reload::LineWaiter;
 use super::world::{Tracked, World};
 use crate::config::{InForce, Members, Settings};
 use crate::decide::{self, Action, Doing};
 use crate::docker::EngineEvent;
-use crate::handle::{ConfigView, EngineView, Event, Request, RequestError, Snapshot};
+use crate::handle::{ConfigView, EngineView, Event, Reloaded, Request, RequestError, SettingsChanged, Snapshot};
 use crate::model::{
     BuildNumber, BuildReason, BuildRecord, BuildResult, Moment, Now, Power, Requester, StopReason, WorkspaceId,
 };
@@ -77,7 +77,8 @@ pub(super) struct Reconciler {
     pub(super) engine: EngineView,
     pub(super) outlets: Outlets,
     pub(super) started_at: Moment,
-    pub(super) reload_waiters: Vec<ReloadWaiter>,
+    pub(super) reload_waiters: Vec<LineWaiter<Reloaded>>,
+    pub(super) set_waiters: Vec<LineWaiter<SettingsChanged>>,
     /// See [`Snapshot::foreign`].
     pub(super) foreign: Vec<String>,
     pub(super) looks: Looks,
@@ -110,6 +111,7 @@ impl Reconciler {
             outlets,
             started_at,
             reload_waiters: Vec::new(),
+            set_waiters: Vec::new(),
             foreign: Vec::new(),
             looks,
             memory,
@@ -302,13 +304,8 @@ impl Reconciler {
     }
 
     fn answer_waiters(&mut self) {
-        for waiter in std::mem::take(&mut self.reload_waiters) {
-            if waiter.workspaces.iter().any(|id| self.world.is_tended(id)) {
-                self.reload_waiters.push(waiter);
-            } else {
-                let _ = waiter.reply.send(Ok(waiter.reloaded));
-            }
-        }
+        LineWaiter::answer(&mut self.reload_waiters, &self.world);
+        LineWaiter::answer(&mut self.set_waiters, &self.world);
         for tracked in self.world.workspaces.values_mut() {
             if tracked.is_off() {
                 for waiter in tracked.stop_waiters.drain(..) {

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use tracing::{error, info, warn};
 
 use super::reconcile::{Reconciler, failed};
+use super::world::World;
 use crate::activity::Ledger;
 use crate::blocking;
 use crate::config::{self, Settings};
@@ -14,12 +15,22 @@ use crate::decide::{Doing, Observed};
 use crate::handle::{Event, Rejected, Reloaded, Reply, RequestError};
 use crate::model::{BuildReason, OffReason, Power, Requester, WorkspaceId};
 
-/// Reload requests that wait until running workspaces are in line.
+/// A request whose answer waits until running workspaces are in line.
 #[derive(Debug)]
-pub(super) struct ReloadWaiter {
+pub(super) struct LineWaiter<T> {
     pub(super) workspaces: BTreeSet<WorkspaceId>,
-    pub(super) reply: Reply<Reloaded>,
-    pub(super) reloaded: Reloaded,
+    pub(super) reply: Reply<T>,
+    pub(super) answer: T,
+}
+
+impl<T> LineWaiter<T> {
+    /// Answers those whose workspaces are.
+    pub(super) fn answer(waiters: &mut Vec<Self>, world: &World) {
+        let in_line = |waiter: &mut Self| !waiter.workspaces.iter().any(|id| world.is_tended(id));
+        for waiter in waiters.extract_if(.., in_line) {
+            let _ = waiter.reply.send(Ok(waiter.answer));
+        }
+    }
 }
 
 impl Reconciler {
@@ -35,9 +46,7 @@ impl Reconciler {
 
     pub(super) async fn reload(&mut self, yes: bool, requester: &Requester, reply: Reply<Reloaded>) {
         match self.take_files(yes, requester).await {
-            Ok((workspaces, reloaded)) => {
-                self.reload_waiters.push(ReloadWaiter { workspaces, reply, reloaded });
-            }
+            Ok((workspaces, answer)) => self.reload_waiters.push(LineWaiter { workspaces, reply, answer }),
             Err(error) => {
                 let _ = reply.send(Err(error));
             }

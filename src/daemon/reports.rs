@@ -125,6 +125,7 @@ impl Reconciler {
             Ok(look) => look,
             Err(error) => return self.engine_away(&error.to_string()),
         };
+        let anew = look.version.is_some();
         if let Some(version) = look.version {
             let here = EngineView::Here { version: version.version, api: version.api };
             if self.engine != here {
@@ -149,6 +150,10 @@ impl Reconciler {
             if let Some(door) = tracked.adopt() {
                 self.executor.listen(door);
             }
+        }
+        if anew {
+            // What changed while hearthd or the engine was away.
+            self.bring_in_line();
         }
     }
 }

@@ -33,6 +33,7 @@ impl Reconciler {
             Request::RestoreHome { workspace, home, requester, reply } => {
                 let _ = reply.send(self.restore_home(&workspace, home, &requester).await);
             }
+            Request::Set { owner, edits, requester, reply } => self.set(owner, edits, &requester, reply).await,
         }
     }
 

@@ -22,6 +22,7 @@ mod quickstart;
 mod restart;
 mod roles;
 mod secrets;
+mod settings;
 mod ssh;
 mod support;
 mod support_itself;

@@ -14,6 +14,7 @@ mod logs;
 mod man;
 mod personalize;
 mod rebuild;
+mod set;
 mod show;
 mod ssh;
 mod start;
@@ -38,6 +39,8 @@ pub(crate) enum Command {
     Delete(delete::Args),
     Ssh(ssh::Args),
     Personalize(personalize::Args),
+    Set(set::SetArgs),
+    Reset(set::ResetArgs),
     #[command(subcommand)]
     Git(git::Command),
     #[command(subcommand)]
@@ -66,6 +69,8 @@ impl Command {
             Command::Stop(args) => args.run(context).await,
             Command::Cancel(args) => args.run(context).await,
             Command::Logs(args) => args.run(context).await,
+            Command::Set(args) => args.run(context).await,
+            Command::Reset(args) => args.run(context).await,
             Command::Git(command) => command.run(context).await,
             Command::Home(command) => command.run(context).await,
             Command::Delete(args) => args.run(context).await,

@@ -8,7 +8,7 @@ mod table;
 mod user;
 mod value;
 
-pub(super) use org::{MountTable, OrgTable, ResourcesTable};
+pub(super) use org::{MountTable, OrgTable, ResourcesTable, memory, reference, variable};
 pub(super) use server::ServerTable;
 pub(super) use table::Places;
 pub(super) use user::{UserTable, WorkspaceTable};

@@ -207,7 +207,7 @@ fn some_time(text: &str) -> Result<Duration, QuantityError> {
 /// The engine refuses less.
 const LEAST_MEMORY: Bytes = Bytes(6 << 20);
 
-fn memory(text: &str) -> Result<Bytes, QuantityError> {
+pub(in crate::config) fn memory(text: &str) -> Result<Bytes, QuantityError> {
     match text.parse::<Bytes>()? {
         memory if memory < LEAST_MEMORY => {
             wrong(format!("`{text}` is too little memory"), format!("write at least `{LEAST_MEMORY}`"))
@@ -227,7 +227,7 @@ fn at_least_one(count: u32) -> Result<u32, Wrong> {
     if count == 0 { Ok(wrong("`0` is too few", "write at least 1")?) } else { Ok(count) }
 }
 
-fn reference(text: &str) -> Result<String, QuantityError> {
+pub(in crate::config) fn reference(text: &str) -> Result<String, QuantityError> {
     text.parse::<image::Reference>().map(|_| text.to_owned())
 }
 
@@ -262,7 +262,7 @@ pub(super) fn name_of_variable(text: &str) -> Result<String, Wrong> {
     Ok(text::env_name(text)?)
 }
 
-pub(super) fn variable(text: &str) -> Result<String, QuantityError> {
+pub(in crate::config) fn variable(text: &str) -> Result<String, QuantityError> {
     match text.contains('\0') {
         true => wrong("the value has a NUL character", "no environment can hold it"),
         false => Ok(text.to_owned()),
