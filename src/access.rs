@@ -44,6 +44,8 @@ pub enum Verb {
     /// Change the owner's settings of it.
     Set,
     Hold,
+    /// End holds.
+    Release,
     Delete,
     DeleteHome,
     RestoreHome,
@@ -65,6 +67,7 @@ impl Verb {
             Verb::Personalize => "personalize",
             Verb::Set => "set",
             Verb::Hold => "hold",
+            Verb::Release => "release",
             Verb::Delete => "delete",
             Verb::DeleteHome => "delete-home",
             Verb::RestoreHome => "restore-home",
@@ -331,6 +334,7 @@ fn verb_text(verb: Verb) -> &'static str {
         Verb::Set => "change the settings of",
         Verb::DeleteHome => "delete a home of",
         Verb::RestoreHome => "restore a home of",
+        Verb::Release => "end holds of",
         Verb::See
         | Verb::Start
         | Verb::Stop

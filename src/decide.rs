@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use crate::activity::{Outlook, Step};
 use crate::model::{
     BuildReason, BuildRecord, BuildResult, Moment, OffReason, Outdated, Power, Stage, State, StopReason, Warning,
 };
@@ -27,6 +28,10 @@ pub struct Facts<'a> {
     pub has_container: bool,
     pub outdated: &'a [Outdated],
     pub warnings: &'a [Warning],
+    /// What becomes of it by its use, while it runs.
+    pub outlook: Option<&'a Outlook>,
+    /// Whether the time for that has passed already, for a container that ended.
+    pub overdue: bool,
 }
 
 /// What the engine shows of the container that is ours and recorded.
@@ -75,6 +80,10 @@ pub enum Action {
     Stop(StopReason),
     /// Start the container as it was, with fresh secrets.
     Recover,
+    /// Tell everybody inside that it goes off unless it is used (rule P7).
+    Warn,
+    /// Look whether it is used: nothing is concluded without (rule P1).
+    Look,
     /// It ended too often: remove what is left of it and call it failed.
     GiveUp,
 }
@@ -108,11 +117,13 @@ pub fn decide(facts: &Facts<'_>, now: Moment) -> Decision {
         (Power::Off { why }, Observed::Running { .. } | Observed::Paused { .. } | Observed::Ended) => {
             decision(Action::Stop(stop_reason(why)), off_text(why).into())
         }
-        (Power::On, Observed::Running { .. }) => decision(Action::Nothing, "it runs".into()),
-        (Power::On, Observed::Paused { .. }) => decision(
-            Action::Nothing,
-            "its container is paused, by someone other than hearth: `docker unpause` lets it go on".into(),
-        ),
+        (Power::On, Observed::Running { .. }) => by_use(facts, "it runs"),
+        (Power::On, Observed::Paused { .. }) => {
+            by_use(facts, "its container is paused, by someone other than hearth: `docker unpause` lets it go on")
+        }
+        (Power::On, Observed::Ended) if facts.overdue => {
+            decision(Action::Stop(StopReason::AutoOff), "its container ended, and its time without use was over".into())
+        }
         (Power::On, Observed::Ended) => recover(facts, now),
         (Power::On, Observed::None) => match facts.build {
             Some(build) if facts.has_container || build.result == Some(BuildResult::Ok) => {
@@ -124,6 +135,22 @@ pub fn decide(facts: &Facts<'_>, now: Moment) -> Decision {
             }
             Some(build) => decision(Action::Nothing, failure_of(build)),
         },
+    }
+}
+
+/// Decides about a container that runs: it goes off when nobody uses it.
+fn by_use(facts: &Facts<'_>, runs: &str) -> Decision {
+    let because = runs.to_owned();
+    let Some(outlook) = facts.outlook else { return Decision { action: Action::Nothing, because, ask_again_at: None } };
+    let ask_again_at = outlook.ask_again_at;
+    match outlook.step {
+        Step::Wait => Decision { action: Action::Nothing, because, ask_again_at },
+        Step::Warn => Decision { action: Action::Warn, because, ask_again_at },
+        Step::Look => Decision { action: Action::Look, because, ask_again_at },
+        Step::Stop => {
+            let because = format!("it was not used since {:.0}", outlook.idle_since);
+            Decision { action: Action::Stop(StopReason::AutoOff), because, ask_again_at }
+        }
     }
 }
 
@@ -224,6 +251,7 @@ fn doing_text(doing: Doing) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::activity::{IdleFrom, Off};
     use crate::model::{BuildNumber, Requester, StateName};
 
     fn at(second: i64) -> Moment {
@@ -260,6 +288,8 @@ mod tests {
             has_container: false,
             outdated: &[],
             warnings: &[],
+            outlook: None,
+            overdue: false,
         }
     }
 
@@ -295,6 +325,39 @@ mod tests {
             assert_eq!(decide(&facts, at(100)).action, action, "{case}");
             assert_eq!(state(&facts).name(), name, "{case}");
         }
+    }
+
+    #[test]
+    fn p1_what_runs_is_decided_about_by_its_use() {
+        let ok = build(Some(BuildResult::Ok));
+        let stop = Action::Stop(StopReason::AutoOff);
+        for (step, action) in
+            [(Step::Wait, Action::Nothing), (Step::Warn, Action::Warn), (Step::Look, Action::Look), (Step::Stop, stop)]
+        {
+            let outlook = Outlook {
+                idle_since: at(0),
+                idle_from: IdleFrom::HoldEnded,
+                off: Off::At { at: at(90) },
+                step,
+                ask_again_at: Some(at(50)),
+            };
+            for container in [RUNNING, PAUSED] {
+                let facts = Facts { outlook: Some(&outlook), ..facts(Power::On, container, Some(&ok)) };
+                let decision = decide(&facts, at(10));
+                assert_eq!((decision.action, decision.ask_again_at), (action, Some(at(50))), "{step:?}");
+            }
+            // What is under way, and what should be off, come first.
+            let doing = Some(Doing::Tending);
+            let facts = Facts { outlook: Some(&outlook), doing, ..facts(Power::On, RUNNING, Some(&ok)) };
+            assert_eq!(decide(&facts, at(10)).action, Action::Nothing);
+        }
+    }
+
+    #[test]
+    fn l9_one_that_ended_after_its_time_is_stopped_and_not_started_again() {
+        let ok = build(Some(BuildResult::Ok));
+        let facts = Facts { overdue: true, ..facts(Power::On, Observed::Ended, Some(&ok)) };
+        assert_eq!(decide(&facts, at(10)).action, Action::Stop(StopReason::AutoOff));
     }
 
     #[test]

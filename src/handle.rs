@@ -11,16 +11,19 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
 use crate::access::Allowed;
+use crate::activity::{Hold, HoldId, HoldRefused, Why};
 use crate::config::set::{self, Edits};
 use crate::config::show::Row;
 use crate::config::{Members, Settings};
 use crate::model::{
-    BuildNumber, BuildReason, BuildRecord, Moment, OrgName, Requester, Stage, State, StateName, UserName, WorkspaceId,
+    BuildNumber, BuildReason, BuildRecord, Evidence, Moment, OrgName, Requester, Stage, State, StateName, UserName,
+    WorkspaceId,
 };
 use crate::trash::Trashed;
 
@@ -34,6 +37,8 @@ pub struct Snapshot {
     pub members: Arc<Members>,
     /// What is not ours and looks as if it were, each in a sentence: it is left alone.
     pub foreign: Vec<String>,
+    /// Why connections into workspaces cannot be seen, where they cannot.
+    pub blind: Option<String>,
     pub started_at: Moment,
 }
 
@@ -54,6 +59,59 @@ pub struct View {
     pub inside: Option<Inside>,
     /// Why the state is as it is and what comes next, in one sentence.
     pub because: String,
+    pub activity: Activity,
+}
+
+/// What is known of a workspace's use.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Activity {
+    pub last: Option<Evidence>,
+    /// When it goes off unless it is used.
+    pub off_at: Option<Moment>,
+    pub held_until: Option<Moment>,
+    /// From outside; `None` where it does not run or they cannot be seen.
+    pub connections: Option<usize>,
+    pub usage: Usage,
+}
+
+/// What a workspace uses of the machine, as far as that is known.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Usage {
+    /// Cores.
+    pub cpu: Option<f64>,
+    /// Bytes.
+    pub memory: Option<u64>,
+}
+
+/// The hold that somebody asks for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HoldAsked {
+    /// As long as the org allows, if nothing is said.
+    pub lasts: Option<Duration>,
+    /// It ends with a command, and stands while it is renewed.
+    pub until_command_ends: bool,
+    pub message: Option<String>,
+    /// Where the request comes from.
+    pub from: String,
+}
+
+/// A hold that was granted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Held {
+    pub id: HoldId,
+    /// When it ends at the latest.
+    pub until: Moment,
+    /// How long it stands without being renewed.
+    pub lease: Option<Duration>,
+}
+
+/// Why a workspace is on or goes off.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Explained {
+    /// `None` where it does not run.
+    pub why: Option<Why>,
+    /// Those that stand, each with when it ends at the latest and since when it stands.
+    pub holds: Vec<(Hold, Moment, Moment)>,
 }
 
 /// The inside of a container that may be entered.
@@ -107,11 +165,38 @@ pub struct Rejected {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "kebab-case")]
 pub enum Event {
-    State { at: Moment, workspace: WorkspaceId, state: StateName },
-    Stage { at: Moment, workspace: WorkspaceId, build: BuildNumber, stage: Stage },
-    Built { at: Moment, workspace: WorkspaceId, build: BuildNumber, result: crate::model::BuildResult },
-    Config { at: Moment, accepted: bool },
-    Engine { at: Moment, here: bool },
+    State {
+        at: Moment,
+        workspace: WorkspaceId,
+        state: StateName,
+    },
+    Stage {
+        at: Moment,
+        workspace: WorkspaceId,
+        build: BuildNumber,
+        stage: Stage,
+    },
+    Built {
+        at: Moment,
+        workspace: WorkspaceId,
+        build: BuildNumber,
+        result: crate::model::BuildResult,
+    },
+    Config {
+        at: Moment,
+        accepted: bool,
+    },
+    Engine {
+        at: Moment,
+        here: bool,
+    },
+    /// It goes off at `off_at` unless it is used (rule P7).
+    AutoOff {
+        at: Moment,
+        workspace: WorkspaceId,
+        off_at: Moment,
+        message: String,
+    },
 }
 
 /// The reply to `start` and `rebuild`.
@@ -145,6 +230,8 @@ pub enum RequestError {
     /// A setting that a member may not have (rule C7).
     #[error(transparent)]
     Setting(#[from] set::Refused),
+    #[error(transparent)]
+    Hold(#[from] HoldRefused),
     #[error("{0}")]
     Failed(String),
 }
@@ -252,6 +339,32 @@ pub enum Request {
         edits: Edits,
         requester: Requester,
         reply: Reply<SettingsChanged>,
+    },
+    /// Look whether it is used; the answer comes when that is done.
+    Look {
+        workspace: WorkspaceId,
+        reply: Reply<()>,
+    },
+    Why {
+        workspace: WorkspaceId,
+        reply: Reply<Explained>,
+    },
+    Hold {
+        workspace: WorkspaceId,
+        asked: HoldAsked,
+        requester: Requester,
+        reply: Reply<Held>,
+    },
+    Renew {
+        workspace: WorkspaceId,
+        hold: HoldId,
+        reply: Reply<Held>,
+    },
+    Release {
+        workspace: WorkspaceId,
+        hold: Option<HoldId>,
+        requester: Requester,
+        reply: Reply<usize>,
     },
 }
 
@@ -390,6 +503,51 @@ impl Handle {
     /// [`RequestError::Setting`] where it cannot be set so.
     pub async fn set(&self, owner: Owner, edits: Edits, requester: Requester) -> Result<SettingsChanged, RequestError> {
         self.ask(|reply| Request::Set { owner, edits, requester, reply }).await
+    }
+
+    /// Has a look taken at how a workspace is used; replies when it was, or at once where there is nothing to see.
+    ///
+    /// # Errors
+    /// As [`RequestError`] says.
+    pub async fn look(&self, allowed: &Allowed) -> Result<(), RequestError> {
+        let workspace = allowed.workspace().clone();
+        self.ask(|reply| Request::Look { workspace, reply }).await
+    }
+
+    /// Says why a workspace is on or goes off, as of the last look.
+    ///
+    /// # Errors
+    /// As [`RequestError`] says.
+    pub async fn why(&self, allowed: &Allowed) -> Result<Explained, RequestError> {
+        let workspace = allowed.workspace().clone();
+        self.ask(|reply| Request::Why { workspace, reply }).await
+    }
+
+    /// Asks for a hold.
+    ///
+    /// # Errors
+    /// [`RequestError::Hold`] where the org does not allow it.
+    pub async fn hold(&self, allowed: &Allowed, asked: HoldAsked) -> Result<Held, RequestError> {
+        let (workspace, requester) = (allowed.workspace().clone(), allowed.requester().clone());
+        self.ask(|reply| Request::Hold { workspace, asked, requester, reply }).await
+    }
+
+    /// Renews a hold that lasts until a command ends.
+    ///
+    /// # Errors
+    /// [`RequestError::Conflict`] where it is over.
+    pub async fn renew(&self, allowed: &Allowed, hold: HoldId) -> Result<Held, RequestError> {
+        let workspace = allowed.workspace().clone();
+        self.ask(|reply| Request::Renew { workspace, hold, reply }).await
+    }
+
+    /// Ends a hold, or all of them; replies with how many.
+    ///
+    /// # Errors
+    /// As [`RequestError`] says.
+    pub async fn release(&self, allowed: &Allowed, hold: Option<HoldId>) -> Result<usize, RequestError> {
+        let (workspace, requester) = (allowed.workspace().clone(), allowed.requester().clone());
+        self.ask(|reply| Request::Release { workspace, hold, requester, reply }).await
     }
 
     async fn ask<T>(&self, request: impl FnOnce(Reply<T>) -> Request) -> Result<T, RequestError> {

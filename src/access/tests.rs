@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use super::testing::{account, read, settings};
 use super::*;
 
-const VERBS: [Verb; 12] = [
+const VERBS: [Verb; 13] = [
     Verb::See,
     Verb::Logs,
     Verb::Config,
@@ -16,6 +16,7 @@ const VERBS: [Verb; 12] = [
     Verb::Personalize,
     Verb::Set,
     Verb::Hold,
+    Verb::Release,
     Verb::Delete,
     Verb::Enter,
 ];
@@ -54,7 +55,7 @@ fn may_do(person: &Person, workspace: &str) -> String {
 
 #[test]
 fn x1_who_may_do_what() {
-    let everything = "see logs config start stop rebuild cancel personalize set hold delete enter";
+    let everything = "see logs config start stop rebuild cancel personalize set hold release delete enter";
     let manager = "see logs stop rebuild";
     let root = Person::Account { uid: 0, account: "root".into(), groups: vec![] };
     for (person, workspace, expected) in [
@@ -66,7 +67,7 @@ fn x1_who_may_do_what() {
         (account("dana"), "alice/main", manager),
         (in_group("leads"), "alice/main", manager),
         (account("audrey"), "alice/main", "see logs config"),
-        (inside("alice/main"), "alice/main", "see logs config start stop rebuild cancel personalize set hold"),
+        (inside("alice/main"), "alice/main", "see logs config start stop rebuild cancel personalize set hold release"),
         (inside("alice/main"), "alice/side", "see"),
         // Another org's manager, another user, an account that only has a user's name, and nobody.
         (account("dana"), "bob/main", "-"),

@@ -179,10 +179,11 @@ impl Ledger {
         self.last_activity().map(|evidence| evidence.at)
     }
 
-    /// Returns how many connections from outside the last look showed.
-    pub fn connections(&self) -> usize {
-        let judged = self.seen.iter().flat_map(|seen| &seen.judged);
-        judged.filter(|judged| judged.live.kind() == EvidenceKind::Connection).count()
+    /// Returns how many connections from outside the last look showed; `None` where it could not see any.
+    pub fn connections(&self) -> Option<usize> {
+        let seen = self.seen.as_ref().filter(|seen| seen.blind.is_none())?;
+        let connections = seen.judged.iter().filter(|judged| judged.live.kind() == EvidenceKind::Connection);
+        Some(connections.count())
     }
 
     /// Returns the ledger as it is to be kept; holds are kept apart.

@@ -1,11 +1,13 @@
-//! The outlook in one sentence, for people.
+//! The outlook in one sentence, and what it rests on, for people.
+
+use std::fmt;
 
 use super::Policy;
-use super::judge::Judged;
+use super::judge::{Counts, Judged, NotCounted};
 use super::ledger::Anew;
 use super::outlook::{IdleFrom, Keeper, Off, Outlook};
 use crate::config::settings::Origin;
-use crate::model::{Evidence, EvidenceKind};
+use crate::model::{Evidence, EvidenceKind, Span};
 
 /// Says what keeps it on, or when it goes off, from what and under whose rule.
 pub(super) fn because(outlook: &Outlook, policy: &Policy) -> String {
@@ -17,7 +19,7 @@ pub(super) fn because(outlook: &Outlook, policy: &Policy) -> String {
         }
         Off::Blind { why } => format!("it stays on, because connections cannot be seen: {why}"),
         Off::At { at } => {
-            let since = format!("{} at {:.0}", idle_from(&outlook.idle_from), outlook.idle_since);
+            let since = format!("{} at {:.0}", outlook.idle_from, outlook.idle_since);
             format!("it goes off at {at:.0} unless it is used: {since}, and {}", rule(policy))
         }
     }
@@ -43,14 +45,36 @@ fn keeper(keeper: &Keeper) -> String {
             };
             format!("a hold of {} {until}{message}", hold.by)
         }
-        Keeper::Open(open) => format!("{}{}", kind(open.live.kind()), by_whom(open)),
+        Keeper::Open(open) => open.to_string(),
     }
 }
 
-fn by_whom(open: &Judged) -> String {
-    let who = open.live.who.as_ref().map_or_else(String::new, |who| format!(" of {who}"));
-    let from = open.live.from.as_ref().map_or_else(String::new, |from| format!(" from {from}"));
-    format!("{who}{from}")
+impl fmt::Display for Judged {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let who = self.live.who.as_ref().map_or_else(String::new, |who| format!(" of {who}"));
+        let from = self.live.from.as_ref().map_or_else(String::new, |from| format!(" from {from}"));
+        write!(f, "{}{who}{from}", kind(self.live.kind()))
+    }
+}
+
+impl fmt::Display for Counts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let whole = |span: &std::time::Duration| Span(std::time::Duration::from_secs(span.as_secs()));
+        match self {
+            Counts::WhileOpen => f.write_str("it counts while it is open"),
+            Counts::Traffic { bytes, over } => write!(f, "it is in use: {bytes} bytes in {}", whole(over)),
+            Counts::Terminal => f.write_str("its terminal is in use"),
+            Counts::No(NotCounted::Ignored) => f.write_str("it is in `activity_ignore`"),
+            Counts::No(NotCounted::NoPayload) => f.write_str("it has carried nothing yet"),
+            Counts::No(NotCounted::BelowFloor { bytes, over }) => {
+                write!(f, "it is only open: {bytes} bytes in {}, less than `activity_floor`", whole(over))
+            }
+            Counts::No(NotCounted::Dead) => f.write_str("nothing came for two hours: its other end is gone"),
+            Counts::No(NotCounted::TerminalIdle { for_ }) => {
+                write!(f, "its terminal was not used for {}", whole(for_))
+            }
+        }
+    }
 }
 
 fn kind(kind: EvidenceKind) -> &'static str {
@@ -62,17 +86,19 @@ fn kind(kind: EvidenceKind) -> &'static str {
     }
 }
 
-fn idle_from(from: &IdleFrom) -> String {
-    match from {
-        IdleFrom::Activity(Evidence { kind: what, who, from, .. }) => {
-            let who = who.as_ref().map_or_else(String::new, |who| format!(" of {who}"));
-            let from = from.as_ref().map_or_else(String::new, |from| format!(" from {from}"));
-            format!("it was last used by {}{who}{from}", kind(*what))
+impl fmt::Display for IdleFrom {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            IdleFrom::Activity(Evidence { kind: what, who, from, .. }) => {
+                let who = who.as_ref().map_or_else(String::new, |who| format!(" of {who}"));
+                let from = from.as_ref().map_or_else(String::new, |from| format!(" from {from}"));
+                write!(f, "it was last used by {}{who}{from}", kind(*what))
+            }
+            IdleFrom::HoldEnded => f.write_str("its last hold ended"),
+            IdleFrom::Anew(Anew::FirstSeen) => f.write_str("it was first seen"),
+            IdleFrom::Anew(Anew::BuildEnded) => f.write_str("its last build ended"),
+            IdleFrom::Anew(Anew::AutoStart) => f.write_str("its auto-start found it running"),
+            IdleFrom::Anew(Anew::Adopted) => f.write_str("its container was started by hand"),
         }
-        IdleFrom::HoldEnded => "its last hold ended".to_owned(),
-        IdleFrom::Anew(Anew::FirstSeen) => "it was first seen".to_owned(),
-        IdleFrom::Anew(Anew::BuildEnded) => "its last build ended".to_owned(),
-        IdleFrom::Anew(Anew::AutoStart) => "its auto-start found it running".to_owned(),
-        IdleFrom::Anew(Anew::Adopted) => "its container was started by hand".to_owned(),
     }
 }

@@ -116,6 +116,8 @@ impl From<RequestError> for ApiError {
                 let message: String = message.chars().take(LONGEST_QUOTE).collect();
                 Self::new(code, message).hint(refused.hint)
             }
+            RequestError::Hold(_) => Self::new(ErrorCode::Forbidden, message)
+                .hint("ask for a shorter one, or have whoever configures hearth raise `hold_max`"),
             RequestError::Failed(_) => Self::new(ErrorCode::Internal, message),
         }
     }

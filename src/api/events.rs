@@ -21,7 +21,7 @@ const KEEP_ALIVE: Duration = Duration::from_secs(20);
 /// Streams what happens to the workspaces that the caller may see, until hearthd stops
 #[utoipa::path(get, path = "/v1/events", tag = "daemon", responses(
     (status = 200, content_type = "text/event-stream", body = String,
-     description = "Events `state stage built config engine` with JSON as data; `lagged` where some were lost: look at the list again"),
+     description = "Events `state stage built config engine auto-off` with JSON as data; `lagged` where some were lost: look at the list again"),
     (status = 503, body = ErrorBody)))]
 pub(super) async fn events(
     State(context): State<ApiContext>,
@@ -54,6 +54,7 @@ fn shape(event: &Event) -> sse::Event {
         Event::Built { .. } => "built",
         Event::Config { .. } => "config",
         Event::Engine { .. } => "engine",
+        Event::AutoOff { .. } => "auto-off",
     };
     sse::Event::default().event(name).data(serde_json::to_string(event).unwrap_or_default())
 }
@@ -68,9 +69,10 @@ fn may_see(handle: &Handle, person: &Person, event: &Event) -> bool {
 
 fn workspace(event: &Event) -> Option<&WorkspaceId> {
     match event {
-        Event::State { workspace, .. } | Event::Stage { workspace, .. } | Event::Built { workspace, .. } => {
-            Some(workspace)
-        }
+        Event::State { workspace, .. }
+        | Event::Stage { workspace, .. }
+        | Event::Built { workspace, .. }
+        | Event::AutoOff { workspace, .. } => Some(workspace),
         Event::Config { .. } | Event::Engine { .. } => None,
     }
 }

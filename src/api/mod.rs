@@ -26,6 +26,7 @@ mod error;
 mod events;
 mod extract;
 mod gate;
+mod holds;
 mod homes;
 mod openapi;
 mod rate;
@@ -35,6 +36,7 @@ mod shape;
 mod status;
 mod token;
 mod users;
+mod why;
 mod workspaces;
 
 #[cfg(test)]
@@ -60,6 +62,9 @@ pub fn router(context: ApiContext) -> Router {
         .route("/v1/workspaces/{user}/{name}/stop", post(actions::stop))
         .route("/v1/workspaces/{user}/{name}/cancel", post(actions::cancel))
         .route("/v1/workspaces/{user}/{name}/personalize", post(actions::personalize))
+        .route("/v1/workspaces/{user}/{name}/hold", post(holds::hold))
+        .route("/v1/workspaces/{user}/{name}/release", post(holds::release))
+        .route("/v1/workspaces/{user}/{name}/why", get(why::why))
         .route("/v1/workspaces/{user}/{name}/enter", post(enter::enter))
         .route("/v1/workspaces/{user}/{name}/builds", get(builds::list))
         .route("/v1/workspaces/{user}/{name}/builds/{number}/log", get(builds::log))

@@ -3,14 +3,14 @@
 use std::time::Duration;
 
 use super::wire::{
-    self, AutoOff, AutoStart, Build, BuildDetail, Resources, StageTime, Usage, Workspace, WorkspaceDetail,
+    self, AutoOff, AutoStart, Build, BuildDetail, LastActivity, Resources, StageTime, Usage, Workspace, WorkspaceDetail,
 };
 use crate::config::effective::effective;
 use crate::config::settings::{AutoStart as StartAt, Limit};
 use crate::config::show::Row;
 use crate::config::{Effective, Members, Settings};
 use crate::handle::View;
-use crate::model::{BuildRecord, State, WorkspaceId};
+use crate::model::{BuildRecord, Evidence, State, WorkspaceId};
 use crate::store::AuditEntry;
 
 /// Returns a workspace's effective values; `None` where no file declares it.
@@ -37,12 +37,16 @@ pub(super) fn workspace(view: &View, settings: &Settings, members: &Members) -> 
         warnings,
         outdated,
         build: view.build.as_ref().map(build),
-        last_activity: None,
-        auto_off: AutoOff { threshold: wanted.as_ref().and_then(threshold), at: None, held_until: None },
+        last_activity: view.activity.last.as_ref().map(last_activity),
+        auto_off: AutoOff {
+            threshold: wanted.as_ref().and_then(threshold),
+            at: view.activity.off_at,
+            held_until: view.activity.held_until,
+        },
         auto_start: auto_start(wanted.as_ref(), settings),
         resources: resources(wanted.as_ref()),
-        usage: Usage::default(),
-        connections: None,
+        usage: Usage { cpu: view.activity.usage.cpu, memory: view.activity.usage.memory, home_bytes: None },
+        connections: view.activity.connections.and_then(|count| u32::try_from(count).ok()),
     }
 }
 
@@ -113,6 +117,11 @@ fn stages(record: &BuildRecord) -> Vec<StageTime> {
 fn image(view: &View, wanted: Option<&Effective>) -> Option<String> {
     let declared = wanted.map(|wanted| wanted.image.value.clone());
     declared.or_else(|| view.build.as_ref().map(|build| build.image.clone()))
+}
+
+fn last_activity(evidence: &Evidence) -> LastActivity {
+    let Evidence { at, kind, who, from } = evidence.clone();
+    LastActivity { at, kind: kind.to_string(), who, from }
 }
 
 fn threshold(wanted: &Effective) -> Option<u64> {

@@ -27,8 +27,17 @@ pub(super) async fn status(State(context): State<ApiContext>, caller: Caller) ->
         docker: docker(&snapshot.engine),
         config: config(&snapshot.config, sees_all(&settings, &caller.0)),
         workspaces: counts(&snapshot, &settings, &caller.0),
-        notes: if sees_all(&settings, &caller.0) { snapshot.foreign.clone() } else { Vec::new() },
+        notes: notes(&snapshot, sees_all(&settings, &caller.0)),
     }))
+}
+
+fn notes(snapshot: &Snapshot, all: bool) -> Vec<String> {
+    let blind = snapshot
+        .blind
+        .as_ref()
+        .map(|why| format!("no connection into a workspace can be seen, so auto-off turns nothing off: {why}"));
+    let foreign = snapshot.foreign.iter().filter(|_| all).cloned();
+    blind.into_iter().chain(foreign).collect()
 }
 
 fn you(settings: &Settings, person: &Person) -> You {

@@ -28,10 +28,12 @@ use super::{
 };
 use crate::access::Person;
 pub(crate) use crate::access::testing::{account, settings};
+use crate::activity::HoldId;
 use crate::config::Settings;
 use crate::enter::Visitor;
 use crate::handle::{
-    ConfigView, EngineView, Event, Handle, Inside, Rejected, Request, SettingsChanged, Snapshot, Started, View,
+    Activity, ConfigView, EngineView, Event, Explained, Handle, Held, Inside, Rejected, Request, SettingsChanged,
+    Snapshot, Started, View,
 };
 use crate::model::{BuildNumber, BuildReason, Moment, OffReason, Requester, State, UserName, WorkspaceId};
 use crate::store::{AuditEntry, AuditFilter, Store};
@@ -61,7 +63,17 @@ pub(crate) fn inside(id: &str) -> Inside {
 fn view(id: &WorkspaceId, org: crate::model::OrgName, number: u64) -> View {
     let state = State::Running { since: at(1), warnings: vec![], outdated: vec![] };
     let inside = Some(inside(&id.to_string()));
-    View { id: id.clone(), number, org, declared: true, state, build: None, inside, because: "it runs".into() }
+    View {
+        id: id.clone(),
+        number,
+        org,
+        declared: true,
+        state,
+        build: None,
+        inside,
+        because: "it runs".into(),
+        activity: Activity::default(),
+    }
 }
 
 /// Everything of [`settings`] runs, and `carol/old` of acme, which no file declares any more, is off.
@@ -84,7 +96,7 @@ pub(crate) fn snapshot(settings: &Settings) -> Snapshot {
         rejected: Some(rejected),
     };
     let engine = EngineView::Here { version: "20.10.24".into(), api: "1.41".into() };
-    Snapshot { workspaces, engine, config, members: Arc::default(), foreign: vec![], started_at: at(0) }
+    Snapshot { workspaces, engine, config, members: Arc::default(), foreign: vec![], blind: None, started_at: at(0) }
 }
 
 /// What stands behind the API in a test, as far as it is not the daemon's loop.
@@ -302,6 +314,18 @@ fn accept(request: Request) {
             let changed = SettingsChanged { before: vec![], after: vec![], effects: vec![] };
             let _ = reply.send(Ok(changed));
         }
+        Request::Look { reply, .. } => {
+            let _ = reply.send(Ok(()));
+        }
+        Request::Why { reply, .. } => {
+            let _ = reply.send(Ok(Explained::default()));
+        }
+        Request::Hold { reply, .. } | Request::Renew { reply, .. } => {
+            let _ = reply.send(Ok(Held { id: HoldId(7), until: at(500), lease: None }));
+        }
+        Request::Release { reply, .. } => {
+            let _ = reply.send(Ok(2));
+        }
         Request::Reload { reply, .. } | Request::Plan { reply } => {
             let changes = vec!["alice/main: cpus 2.0 → 4.0, at once".into()];
             let _ = reply.send(Ok(crate::handle::Reloaded { changes }));
@@ -323,6 +347,11 @@ fn words(request: &Request) -> String {
         }
         Request::RestoreHome { workspace, home, requester, .. } => format!("restore {workspace} {home} {requester}"),
         Request::Set { owner, edits, requester, .. } => format!("set {owner} {edits:?} {requester}"),
+        Request::Look { workspace, .. } => format!("look {workspace}"),
+        Request::Why { workspace, .. } => format!("why {workspace}"),
+        Request::Hold { workspace, asked, requester, .. } => format!("hold {workspace} {:?} {requester}", asked.lasts),
+        Request::Renew { workspace, hold, .. } => format!("renew {workspace} {}", hold.0),
+        Request::Release { workspace, hold, requester, .. } => format!("release {workspace} {hold:?} {requester}"),
     }
 }
 

@@ -204,6 +204,132 @@ pub struct Accepted {
     pub build: Option<BuildNumber>,
 }
 
+/// The body of `hold`.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct HoldRequest {
+    /// How long; null is as long as the org allows.
+    pub seconds: Option<u64>,
+    /// It stands only while it is renewed: for somebody who holds until a command ends.
+    pub until_command_ends: bool,
+    /// Renews this one instead of asking for another.
+    pub renew: Option<u64>,
+    pub message: Option<String>,
+}
+
+/// A hold that was granted or renewed.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct Holding {
+    #[schema(value_type = String)]
+    pub workspace: WorkspaceId,
+    /// Its number.
+    pub hold: u64,
+    /// When it ends at the latest.
+    #[schema(value_type = String, format = DateTime)]
+    pub until: Moment,
+    /// After how many seconds without being renewed it ends; null for one that needs no renewing.
+    pub renew_within: Option<u64>,
+}
+
+/// The body of `release`; empty ends all holds.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct ReleaseRequest {
+    pub hold: Option<u64>,
+}
+
+/// How many holds were ended.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct Released {
+    #[schema(value_type = String)]
+    pub workspace: WorkspaceId,
+    pub released: usize,
+}
+
+/// Why a workspace is on or goes off: `GET …/why`
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct Why {
+    #[schema(value_type = String)]
+    pub workspace: WorkspaceId,
+    #[schema(value_type = String)]
+    pub org: OrgName,
+    #[schema(value_type = String)]
+    pub state: StateName,
+    #[schema(value_type = String, format = DateTime)]
+    pub since: Moment,
+    /// In one sentence, times in UTC.
+    pub because: String,
+    /// Null where it does not run, like all that follows but holds.
+    pub rule: Option<AutoOffRule>,
+    pub outlook: Option<WhyOutlook>,
+    /// What would be without the holds; null where there are none.
+    pub without_holds: Option<WhyOutlook>,
+    pub holds: Vec<HoldOf>,
+    /// What is open, and what counts of it.
+    pub evidence: Vec<SeenUse>,
+    /// Its own connections to elsewhere, which never count.
+    pub outgoing: Vec<OutgoingTo>,
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub looked_at: Option<Moment>,
+}
+
+/// The threshold in force, and where it was said.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct AutoOffRule {
+    /// Null for "never".
+    pub threshold: Option<u64>,
+    /// `FILE:LINE:COL`, `default` or `hearth set`.
+    pub said_in: String,
+}
+
+/// Whether and when a workspace goes off.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct WhyOutlook {
+    /// `at` a time, `kept` on, `never`, or `blind`: it stays on because connections cannot be seen.
+    pub off: String,
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub at: Option<Moment>,
+    pub kept_by: Vec<String>,
+    pub blind: Option<String>,
+    #[schema(value_type = String, format = DateTime)]
+    pub idle_since: Moment,
+    pub idle_from: String,
+}
+
+/// A hold that stands.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct HoldOf {
+    pub hold: u64,
+    pub by: String,
+    pub from: String,
+    pub message: Option<String>,
+    #[schema(value_type = String, format = DateTime)]
+    pub since: Moment,
+    #[schema(value_type = String, format = DateTime)]
+    pub until: Moment,
+    pub until_command_ends: bool,
+}
+
+/// Something that is open, and whether it counts as use.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct SeenUse {
+    /// `entry exec connection`
+    pub kind: String,
+    pub who: Option<String>,
+    pub from: Option<String>,
+    /// Of a connection: the container's.
+    pub port: Option<u16>,
+    pub counts: bool,
+    pub how: String,
+}
+
+/// A connection of the workspace's own.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct OutgoingTo {
+    pub protocol: String,
+    pub peer: String,
+}
+
 /// The body of a reload.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(default, deny_unknown_fields)]

@@ -41,6 +41,11 @@ impl From<Option<Name>> for Target {
 }
 
 impl Target {
+    /// Returns the argument that somebody else has read.
+    pub(crate) fn of(workspace: Option<Name>) -> Self {
+        Self { workspace }
+    }
+
     /// Returns the workspace that is meant.
     pub(crate) async fn resolve(&self, client: &Client) -> Result<WorkspaceId> {
         match &self.workspace {

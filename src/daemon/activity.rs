@@ -26,6 +26,11 @@ impl Memory {
     pub(super) fn new(boot_id: String) -> Self {
         Self { boot_id, kept: BTreeMap::new(), kept_at: None }
     }
+
+    /// Returns what tells this boot of the host from every other.
+    pub(super) fn boot_id(&self) -> &str {
+        &self.boot_id
+    }
 }
 
 impl Reconciler {

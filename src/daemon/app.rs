@@ -14,10 +14,12 @@ use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
 use super::accepted::{Beginning, DATABASE};
+use super::accounts::Accounts;
 use super::assemble::{Assembled, Surroundings, assemble};
 use super::clock::{Clock, SystemClock, boot_id};
 use super::outside;
 use super::reconcile::{Inlets, Reconciler};
+use super::sensors::HostSensors;
 use super::systemd::Service;
 use super::watch;
 use crate::api::{self, ApiContext};
@@ -71,9 +73,12 @@ impl App {
         let events = engine.watch(server.instance.as_str());
         let service = Service::from_environment();
         let watching = (config.path.clone(), loaded.hash);
+        let (engine, accounts): (Arc<dyn Engine>, _) = (Arc::new(engine), Arc::new(Accounts::default()));
+        let sensors = HostSensors::start(engine.clone(), server.instance.clone(), accounts.clone(), clock.clone());
         let surroundings = Surroundings {
-            engine: Arc::new(engine),
+            engine,
             events,
+            sensors: Arc::new(sensors.context("cannot start looking at connections")?),
             store: store.clone(),
             clock: clock.clone(),
             boot_id: boot_id().context("cannot tell this boot from others")?,
@@ -83,10 +88,11 @@ impl App {
             stop: stop.clone(),
         };
         let assembled = assemble(surroundings, settings, config, reloads).await?;
-        let Assembled { reconciler, inlets, handle, visitors, tools } = assembled;
+        let Assembled { reconciler, inlets, handle, visitors, tools, entries } = assembled;
         let listener = api::bind_host(&server.run_dir.join("hearth.sock"))?;
         tasks.spawn(watch::watch(watching.0, watching.1, handle.watch_settings(), reloads_in));
-        let context = ApiContext::new(handle, outside::behind(&tools, &clock), tasks.clone(), stop.clone());
+        let context =
+            ApiContext::new(handle, outside::behind(&tools, entries, accounts, &clock), tasks.clone(), stop.clone());
         Ok(Self { reconciler, inlets, listener, visitors, context, service, stop, tasks, store })
     }
 

@@ -16,6 +16,7 @@ use super::execute::Executor;
 use super::homes::Homes;
 use super::members;
 use super::reconcile::{Inlets, Outlets, Reconciler};
+use super::sensors::Sensors;
 use super::systemd::Service;
 use super::world::{Tracked, World};
 use crate::activity::Ledger;
@@ -23,7 +24,7 @@ use crate::build::log::Logs;
 use crate::build::{Images, Pulls, Tools};
 use crate::config::{InForce, Settings};
 use crate::docker::{Engine, EngineEvent};
-use crate::enter::{Doors, Visitor};
+use crate::enter::{Doors, Entries, Visitor};
 use crate::handle::{ConfigView, EngineView, Handle, Snapshot};
 use crate::model::{BuildRecord, BuildResult, Now, Power, Requester};
 use crate::store::{BUILDS_KEPT, Store};
@@ -32,6 +33,7 @@ use crate::store::{BUILDS_KEPT, Store};
 pub(super) struct Surroundings {
     pub(super) engine: Arc<dyn Engine>,
     pub(super) events: mpsc::Receiver<EngineEvent>,
+    pub(super) sensors: Arc<dyn Sensors>,
     pub(super) store: Store,
     pub(super) clock: Arc<dyn Clock>,
     /// What tells this boot of the host from every other.
@@ -50,6 +52,7 @@ pub(super) struct Assembled {
     pub(super) handle: Handle,
     pub(super) visitors: mpsc::Receiver<Visitor>,
     pub(super) tools: Arc<Tools>,
+    pub(super) entries: Entries,
 }
 
 /// Joins them, with what the database remembers.
@@ -59,7 +62,7 @@ pub(super) async fn assemble(
     config: ConfigView,
     reloads: mpsc::Receiver<Requester>,
 ) -> anyhow::Result<Assembled> {
-    let Surroundings { engine, events, store, clock, boot_id, service, hearth, tasks, stop } = surroundings;
+    let Surroundings { engine, events, sensors, store, clock, boot_id, service, hearth, tasks, stop } = surroundings;
     let (server, now) = (&settings.server, clock.now());
     let (visitors_in, visitors) = mpsc::channel(64);
     let ticks = clock.clone();
@@ -85,6 +88,7 @@ pub(super) async fn assemble(
         config: config.clone(),
         members: members.clone(),
         foreign: Vec::new(),
+        blind: None,
         started_at: now.wall,
     };
     let (requests_in, requests) = mpsc::channel(64);
@@ -93,12 +97,23 @@ pub(super) async fn assemble(
     let (settings_out, settings_in) = watch::channel(settings.clone());
     let (events_out, _) = broadcast::channel(256);
     let handle = Handle::new(requests_in, snapshots, settings_in, events_out.clone());
-    let executor = Executor { tools: tools.clone(), clock, service, reports: reports_in, tasks, stopping: stop };
+    let wall = clock.clone();
+    let entries = Entries::new(move || wall.now().wall);
+    let executor = Executor {
+        tools: tools.clone(),
+        clock,
+        sensors,
+        entries: entries.clone(),
+        service,
+        reports: reports_in,
+        tasks,
+        stopping: stop,
+    };
     let outlets = Outlets { snapshot, settings: settings_out, events: events_out };
     let in_force = InForce { settings, members };
     let reconciler = Reconciler::new(executor, world, in_force, config, outlets, Memory::new(boot_id));
     let inlets = Inlets { requests, reports, engine: events, reloads };
-    Ok(Assembled { reconciler, inlets, handle, visitors, tools })
+    Ok(Assembled { reconciler, inlets, handle, visitors, tools, entries })
 }
 
 /// Takes up what the database says: builds that were cut off wait again.

@@ -11,11 +11,14 @@ use tokio_util::task::TaskTracker;
 use tracing::{Instrument, error, info_span};
 
 use super::clock::Clock;
+use super::sampling::Thorough;
+use super::sensors::{Asked, Findings, Sensors};
 use super::systemd::Service;
 use super::world::World;
 use crate::build::{self, Outcome};
 use crate::config::{InForce, Settings};
 use crate::docker::{Container, EngineError, EngineVersion, labels};
+use crate::enter::Entries;
 use crate::model::{BuildNumber, BuildRecord, Now, Warning, WorkspaceId};
 use crate::store::{ContainerRecord, Store, WorkspaceRecord};
 
@@ -26,6 +29,7 @@ pub(super) enum Report {
     Build { workspace: WorkspaceId, progress: build::Progress },
     Done { workspace: WorkspaceId, done: Done },
     Emptied(super::homes::Ended),
+    Sampled { began: Now, asked: Thorough, found: Result<Findings, EngineError> },
 }
 
 /// What a look at the engine shows.
@@ -58,6 +62,8 @@ pub(super) enum Done {
 pub(super) struct Executor {
     pub(super) tools: Arc<build::Tools>,
     pub(super) clock: Arc<dyn Clock>,
+    pub(super) sensors: Arc<dyn Sensors>,
+    pub(super) entries: Entries,
     pub(super) service: Service,
     pub(super) reports: mpsc::Sender<Report>,
     pub(super) tasks: TaskTracker,
@@ -146,6 +152,21 @@ impl Executor {
             };
             let answer = look.await;
             let _ = reports.send(Report::Looked { number, answer }).await;
+        });
+    }
+
+    /// Looks whether workspaces are used.
+    pub(super) fn sample(&self, asked: Asked, began: Now) {
+        let executor = self.clone();
+        self.tasks.spawn(async move {
+            let workspaces = asked.subjects.iter().map(|subject| subject.workspace.clone()).collect();
+            let of = Thorough { workspaces, thorough: asked.thorough };
+            let mut found = executor.sensors.look(asked).await;
+            for (id, found) in found.iter_mut().flatten() {
+                found.sample.live.extend(executor.entries.live(id));
+                found.passed.extend(executor.entries.take_ended(id));
+            }
+            let _ = executor.reports.send(Report::Sampled { began, asked: of, found }).await;
         });
     }
 

@@ -12,7 +12,7 @@ use super::clock::Clock;
 use super::{accounts, homes};
 use crate::api;
 use crate::build::{Tools, keys};
-use crate::enter::{self, EntrySpec, Opened};
+use crate::enter::{self, Entries, EntrySpec, Opened};
 use crate::handle::EngineView;
 use crate::model::{BuildNumber, UserName};
 
@@ -20,9 +20,13 @@ use crate::model::{BuildNumber, UserName};
 const PATIENCE: Duration = Duration::from_secs(3);
 
 /// Returns the API's surroundings.
-pub(super) fn behind(tools: &Arc<Tools>, clock: &Arc<dyn Clock>) -> api::Outside {
-    let outside =
-        Arc::new(Outside { tools: tools.clone(), clock: clock.clone(), accounts: accounts::Accounts::default() });
+pub(super) fn behind(
+    tools: &Arc<Tools>,
+    entries: Entries,
+    accounts: Arc<accounts::Accounts>,
+    clock: &Arc<dyn Clock>,
+) -> api::Outside {
+    let outside = Arc::new(Outside { tools: tools.clone(), entries, clock: clock.clone(), accounts });
     let clock = clock.clone();
     api::Outside {
         store: tools.store.clone(),
@@ -37,8 +41,9 @@ pub(super) fn behind(tools: &Arc<Tools>, clock: &Arc<dyn Clock>) -> api::Outside
 
 struct Outside {
     tools: Arc<Tools>,
+    entries: Entries,
     clock: Arc<dyn Clock>,
-    accounts: accounts::Accounts,
+    accounts: Arc<accounts::Accounts>,
 }
 
 #[async_trait]
@@ -51,16 +56,18 @@ impl api::Logs for Outside {
 #[async_trait]
 impl api::Entrance for Outside {
     async fn serve(&self, entering: api::Entering) {
-        let api::Entering { workspace, inside, stream, early, notices, .. } = entering;
+        let api::Entering { workspace, who, inside, stream, early, notices } = entering;
         let (read, write) = stream.into_split();
         let stream = tokio::io::join(std::io::Cursor::new(early).chain(read), write);
         let greeting = async |open: enter::Open| {
             let env = open.environment().collect();
             let home = format!("/home/{}", inside.username);
+            let terminal = open.terminal.is_some();
             let spec = EntrySpec { env, cwd: home, terminal: open.terminal, run: open.run };
-            let told = open.terminal.is_some().then(|| notices.iter().map(|notice| format!("{notice}\n")).collect());
+            let told = terminal.then(|| notices.iter().map(|notice| format!("{notice}\n")).collect());
             let entry = self.tools.doors.open(&workspace, spec).await?;
-            Ok(Opened { entry, greeting: told.unwrap_or_default() })
+            let attached = self.entries.attach(&workspace, who.0, "host".into(), terminal);
+            Ok(Opened { entry, greeting: told.unwrap_or_default(), attached })
         };
         let served = enter::serve(stream, greeting).await;
         tracing::debug!(workspace = %workspace, "an entry ended: {served:?}");

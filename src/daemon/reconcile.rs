@@ -20,13 +20,15 @@ use tracing::{error, info, warn};
 use super::activity::Memory;
 use super::execute::{Executor, Report};
 use super::reload::LineWaiter;
+use super::sampling::Sampling;
 use super::world::{Tracked, World};
 use crate::config::{InForce, Members, Settings};
 use crate::decide::{self, Action, Doing};
 use crate::docker::EngineEvent;
 use crate::handle::{ConfigView, EngineView, Event, Reloaded, Request, RequestError, SettingsChanged, Snapshot};
 use crate::model::{
-    BuildNumber, BuildReason, BuildRecord, BuildResult, Moment, Now, Power, Requester, StopReason, WorkspaceId,
+    BuildNumber, BuildReason, BuildRecord, BuildResult, Moment, Now, OffReason, Power, Requester, StopReason,
+    WorkspaceId,
 };
 use crate::pipeline::{self, Waiting};
 use crate::store::StoreError;
@@ -83,6 +85,7 @@ pub(super) struct Reconciler {
     pub(super) foreign: Vec<String>,
     pub(super) looks: Looks,
     pub(super) memory: Memory,
+    pub(super) sampling: Sampling,
     /// Set by the first look: the API answers from then on.
     pub(super) looked: bool,
     /// Set by the first look that showed anything.
@@ -115,6 +118,7 @@ impl Reconciler {
             foreign: Vec::new(),
             looks,
             memory,
+            sampling: Sampling::default(),
             looked: false,
             swept: false,
         }
@@ -134,7 +138,7 @@ impl Reconciler {
     ) {
         self.declare_all().await;
         loop {
-            let wait = self.turn().await;
+            let (wait, sample_in) = self.turn().await;
             turned(self.looked);
             // In this order, so that two runs of a simulation are the same; none of these floods.
             tokio::select! {
@@ -148,13 +152,16 @@ impl Reconciler {
                     self.looks.wanted = true;
                     self.looks.settling = self.looks.settling.saturating_sub(1);
                 }
+                () = tokio::time::sleep(sample_in), if sample_in < wait => {}
             }
         }
     }
 
-    /// Decides for every workspace, acts, publishes; returns how long nothing needs to be asked again.
-    async fn turn(&mut self) -> Duration {
+    /// Decides for every workspace, acts, publishes; returns how long nothing needs to be asked again, and until when
+    /// no workspace needs to be looked at.
+    async fn turn(&mut self) -> (Duration, Duration) {
         let now = self.executor.now();
+        self.foresee(now).await;
         self.look();
         let mut wait = if matches!(self.engine, EngineView::Here { .. }) { RESYNC } else { RETRY };
         if self.looked && matches!(self.engine, EngineView::Here { .. }) {
@@ -171,6 +178,7 @@ impl Reconciler {
                 match decision.action {
                     Action::Nothing => {}
                     Action::RunQueued => waiting.extend(waiting_of(id, tracked)),
+                    Action::Warn | Action::Look => actions.push((id.clone(), decision.action, decision.because)),
                     action @ (Action::Queue(_) | Action::Stop(_) | Action::Recover | Action::GiveUp) => {
                         actions.push((id.clone(), action, decision.because));
                     }
@@ -187,12 +195,14 @@ impl Reconciler {
                 self.begin_build(&id, now).await;
             }
         }
+        let sample_in = self.sample(now);
         self.keep_ledgers_if_due(now).await;
         self.world.close_logs();
         // Whoever has an answer finds what it says in the snapshot.
         self.publish(now);
         self.answer_waiters();
-        SETTLE.iter().rev().nth(self.looks.settling.wrapping_sub(1)).map_or(wait, |settle| wait.min(*settle))
+        let settle = SETTLE.iter().rev().nth(self.looks.settling.wrapping_sub(1));
+        (settle.map_or(wait, |settle| wait.min(*settle)), sample_in)
     }
 
     async fn act(&mut self, id: &WorkspaceId, action: Action, because: &str, now: Now) {
@@ -200,6 +210,8 @@ impl Reconciler {
         let Some(tracked) = self.world.workspaces.get_mut(id) else { return };
         match action {
             Action::Nothing | Action::RunQueued => {}
+            Action::Warn => self.warn_of_auto_off(id, now),
+            Action::Look => self.want_look(id),
             Action::Queue(reason) => {
                 info!(workspace = %id, "{because}");
                 if let Err(error) = self.queue_build(id, reason, Requester::hearthd()).await {
@@ -207,6 +219,11 @@ impl Reconciler {
                 }
             }
             Action::Stop(why) => {
+                if why == StopReason::AutoOff && tracked.record.power == Power::On {
+                    info!(workspace = %id, "`{id}` goes off: {because}");
+                    self.set_power(id, Power::Off { why: OffReason::AutoOff }).await;
+                }
+                let Some(tracked) = self.world.workspaces.get_mut(id) else { return };
                 let grace = self.settings.orgs.get(&tracked.record.org).map_or(STOP_GRACE, |org| org.stop_grace);
                 let record = tracked.record.clone();
                 tracked.begin(Doing::Stopping { why, since: now.wall }, |_| self.executor.stop(record, grace));
@@ -261,8 +278,8 @@ impl Reconciler {
                 self.looks.wanted = true;
                 self.looks.settling = SETTLE.len();
             }
-            EngineEvent::ExecEnded { .. } => {}
             EngineEvent::Mounted { volume, at } => self.volume_mounted(&volume, at).await,
+            EngineEvent::ExecEnded { id, exec, at } => self.sampling.execs.ended(id, exec, at),
             EngineEvent::Disconnected(why) => self.engine_away(&why),
         }
     }
@@ -286,6 +303,7 @@ impl Reconciler {
             config: self.config.clone(),
             members: self.members.clone(),
             foreign: self.foreign.clone(),
+            blind: self.executor.sensors.blind().or_else(|| self.world.blind()),
             started_at: self.started_at,
         };
         let before = self.outlets.snapshot.borrow().clone();

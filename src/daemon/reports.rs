@@ -23,6 +23,7 @@ impl Reconciler {
         match report {
             Report::Looked { number, answer } => self.looked(number, answer, now),
             Report::Build { workspace, progress } => self.progress(workspace, progress, now).await,
+            Report::Sampled { began, asked, found } => self.sampled(began, asked, found),
             Report::Done { workspace, done } => self.done(&workspace, done, now).await,
             Report::Emptied(ended) => self.emptied(ended, now).await,
         }
@@ -80,9 +81,17 @@ impl Reconciler {
                 }
                 tracked.inside = None;
                 tracked.ends.clear();
+                tracked.ledger.went_off();
+                if let Some(evidence) = self.executor.entries.take_ended(id) {
+                    let at = now.stamp_of(evidence.at);
+                    tracked.ledger.note(evidence, at);
+                }
                 info!(workspace = %id, "`{id}` is off");
                 if !self.settings.orgs.contains_key(&tracked.record.org) {
                     self.executor.clean(&[], self.settings.clone());
+                }
+                if tracked.queued.is_none() {
+                    self.drop_holds(id, now).await;
                 }
             }
             Done::Stopped(Err(why)) => {

@@ -24,6 +24,19 @@ impl Reconciler {
                 let _ = reply.send(self.personalize(&workspace, &requester));
             }
             Request::Reload { yes, requester, reply } => self.reload(yes, &requester, reply).await,
+            Request::Look { workspace, reply } => self.look_and_tell(workspace, reply),
+            Request::Why { workspace, reply } => {
+                let _ = reply.send(self.why(&workspace));
+            }
+            Request::Hold { workspace, asked, requester, reply } => {
+                let _ = reply.send(self.hold(&workspace, asked, &requester).await);
+            }
+            Request::Renew { workspace, hold, reply } => {
+                let _ = reply.send(self.renew(&workspace, hold).await);
+            }
+            Request::Release { workspace, hold, requester, reply } => {
+                let _ = reply.send(self.release(&workspace, hold, &requester).await);
+            }
             Request::Plan { reply } => {
                 let _ = reply.send(self.plan().await);
             }
@@ -155,7 +168,7 @@ impl Reconciler {
         Ok(number)
     }
 
-    fn tracked(&mut self, id: &WorkspaceId) -> Result<&mut super::world::Tracked, RequestError> {
+    pub(super) fn tracked(&mut self, id: &WorkspaceId) -> Result<&mut super::world::Tracked, RequestError> {
         self.world.workspaces.get_mut(id).ok_or_else(|| gone(id))
     }
 

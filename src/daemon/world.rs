@@ -7,7 +7,8 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use super::homes::Homes;
-use crate::activity::Ledger;
+use super::sampling::Watch;
+use crate::activity::{Anew, Keeper, Ledger, Off};
 use crate::build::log::LogWriter;
 use crate::build::{Outcome, inside};
 use crate::config::effective::effective;
@@ -15,7 +16,7 @@ use crate::config::spec::{is_live, outdated};
 use crate::config::{Members, Settings, SpecSummary};
 use crate::decide::{self, Doing, Facts, Observed};
 use crate::docker::{Container, Status};
-use crate::handle::{Inside, Reply, View};
+use crate::handle::{Activity, Inside, Reply, Usage, View};
 use crate::model::{
     BuildNumber, BuildRecord, BuildResult, Moment, Now, Outdated, Power, Stage, StageTiming, WorkspaceId,
 };
@@ -46,6 +47,7 @@ pub(super) struct Tracked {
     pub(super) outdated: Vec<Outdated>,
     /// What is known of its use.
     pub(super) ledger: Ledger,
+    pub(super) watch: Watch,
     pub(super) stop_waiters: Vec<Reply<()>>,
     pub(super) cancel_waiters: Vec<(BuildNumber, Reply<BuildNumber>)>,
 }
@@ -77,6 +79,7 @@ impl Tracked {
             inside: None,
             outdated: Vec::new(),
             ledger,
+            watch: Watch::default(),
             stop_waiters: Vec::new(),
             cancel_waiters: Vec::new(),
         }
@@ -157,6 +160,7 @@ impl Tracked {
             self.inside = None;
         }
         build.ended_at = Some(now.wall);
+        self.ledger.count_anew(Anew::BuildEnded, now.stamp());
         Some(build.clone())
     }
 
@@ -177,8 +181,13 @@ impl Tracked {
         if observed == Observed::Ended && self.observed != Observed::Ended {
             self.ends.push(now.wall);
         }
+        let runs = |observed: Observed| matches!(observed, Observed::Running { .. } | Observed::Paused { .. });
+        if self.observed == Observed::Ended && runs(observed) {
+            self.ledger.count_anew(Anew::Adopted, now.stamp());
+        }
         if observed == Observed::None {
             self.inside = None;
+            self.ledger.went_off();
         }
         self.observed = observed;
     }
@@ -195,6 +204,34 @@ impl Tracked {
         Some((self.record.number, self.record.id.clone()))
     }
 
+    /// Returns what is under way.
+    pub(super) fn doing(&self) -> Option<Doing> {
+        self.operation.as_ref().map(|operation| operation.doing)
+    }
+
+    /// Returns what is shown of its use.
+    fn activity(&self) -> Activity {
+        let outlook = self.watch.outlook.as_ref();
+        let mut activity = Activity {
+            last: self.ledger.last_activity().cloned(),
+            connections: outlook.and_then(|_| self.ledger.connections()),
+            usage: if outlook.is_some() { self.watch.meter.usage } else { Usage::default() },
+            ..Activity::default()
+        };
+        match outlook.map(|outlook| &outlook.off) {
+            Some(Off::At { at }) => activity.off_at = Some(*at),
+            Some(Off::Kept { by }) => {
+                let until = by.iter().filter_map(|keeper| match keeper {
+                    Keeper::Hold { until, .. } => Some(*until),
+                    Keeper::Open(_) => None,
+                });
+                activity.held_until = until.max();
+            }
+            Some(Off::Never | Off::Blind { .. }) | None => {}
+        }
+        activity
+    }
+
     /// Returns what [`decide`](decide::decide) needs.
     pub(super) fn facts(&self) -> Facts<'_> {
         Facts {
@@ -202,7 +239,9 @@ impl Tracked {
             power_since: self.record.power_since,
             container: self.observed,
             ends: &self.ends,
-            doing: self.operation.as_ref().map(|operation| operation.doing),
+            doing: self.doing(),
+            outlook: self.watch.outlook.as_ref(),
+            overdue: self.watch.overdue,
             build: self.build.as_ref(),
             queued: self.queued.as_ref(),
             has_container: self.record.container.is_some(),
@@ -223,6 +262,7 @@ impl Tracked {
             build: self.queued.clone().filter(|_| self.operation.is_none()).or_else(|| self.build.clone()),
             inside: self.inside.clone(),
             because: decide::decide(&facts, now).because,
+            activity: self.activity(),
         }
     }
 
@@ -256,6 +296,15 @@ impl World {
             .filter(|(_, tracked, declared)| *declared || tracked.record.home.is_some() || !tracked.is_off())
             .map(|(id, tracked, declared)| (id.clone(), tracked.view(declared, now)))
             .collect()
+    }
+
+    /// Returns why connections into some workspace could not be seen, where they could not.
+    pub(super) fn blind(&self) -> Option<String> {
+        let mut outlooks = self.workspaces.values().filter_map(|tracked| tracked.watch.outlook.as_ref());
+        outlooks.find_map(|outlook| match &outlook.off {
+            Off::Blind { why } => Some(why.clone()),
+            Off::Never | Off::Kept { .. } | Off::At { .. } => None,
+        })
     }
 
     /// Lets go those who follow the log of what is over.

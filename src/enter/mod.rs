@@ -12,6 +12,7 @@
 
 pub mod client;
 mod doors;
+mod entries;
 mod entry;
 mod frames;
 mod line;
@@ -26,6 +27,7 @@ use crate::model::WorkspaceId;
 
 pub use crate::helper::protocol::{End, Run, Size};
 pub use doors::{Doors, Visitor};
+pub use entries::{Attached, Entries};
 pub use entry::{Control, Entry, EntrySpec, Exit, Lost};
 pub use frames::{Open, PROTOCOL};
 pub use serve::{Opened, Served, serve};

@@ -11,6 +11,7 @@ use tokio::sync::{Semaphore, mpsc};
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
+use super::entries::{Attached, Touch};
 use super::entry::{Control, Exit};
 use super::frames::{self, CHUNK, Ending, Frame, FrameReader, Open, WINDOW};
 use super::{End, EnterError, Entry, Lost};
@@ -28,6 +29,8 @@ pub struct Opened {
     pub entry: Entry,
     /// Said before anything else, whole lines: warnings of the last build, for example. May be empty.
     pub greeting: String,
+    /// What says that somebody is here, until it has ended.
+    pub attached: Attached,
 }
 
 /// How it went, for the audit log.
@@ -78,7 +81,7 @@ where
     let Ok(Ok(Some(Frame::Open(request)))) = timeout(OPEN, frames.next()).await else {
         return Served::Refused("the client did not say what it wants".into());
     };
-    let Opened { entry, mut greeting } = match open(request).await {
+    let Opened { entry, mut greeting, mut attached } = match open(request).await {
         Ok(opened) => opened,
         Err(error) => return refuse(&out, &error).await,
     };
@@ -91,10 +94,11 @@ where
         let _ = out.send(Frame::Message(greeting)).await;
     }
     let _ = out.send(window(WINDOW)).await;
-    let credit = Semaphore::new(0);
+    let (credit, touch) = (Semaphore::new(0), attached.touch());
     let ending = tokio::select! {
-        ending = output(stdout, stderr, exit, &credit, &out) => ending,
-        () = input(&mut frames, stdin, &control, &credit, &out) => return Served::Left,
+        ending = output(stdout, stderr, exit, (&credit, &touch), &out) => ending,
+        () = input(&mut frames, stdin, &control, (&credit, &touch), &out) => return Served::Left,
+        () = messages(&mut attached, &out) => return Served::Left,
     };
     let (served, ending) = match ending {
         Ok(end) => (Served::Ended(end), Ending::Ended(end)),
@@ -126,17 +130,27 @@ async fn refuse(out: &mpsc::Sender<Frame>, error: &EnterError) -> Served {
     Served::Refused(message)
 }
 
+/// Hands on what the person is to be told.
+async fn messages(attached: &mut Attached, out: &mpsc::Sender<Frame>) {
+    loop {
+        let message = attached.message().await;
+        if out.send(Frame::Message(message)).await.is_err() {
+            return;
+        }
+    }
+}
+
 /// Sends what the process writes, until it ended and its output with it.
 async fn output(
     stdout: Option<pipe::Receiver>,
     stderr: Option<pipe::Receiver>,
     exit: Exit,
-    credit: &Semaphore,
+    flow: (&Semaphore, &Touch),
     out: &mpsc::Sender<Frame>,
 ) -> Result<End, Lost> {
     let ended = CancellationToken::new();
     let pumps = async {
-        tokio::join!(pump(stdout, Frame::Stdout, credit, out, &ended), pump(stderr, Frame::Stderr, credit, out, &ended),)
+        tokio::join!(pump(stdout, Frame::Stdout, flow, out, &ended), pump(stderr, Frame::Stderr, flow, out, &ended),)
     };
     let exit = async {
         let end = exit.await;
@@ -149,7 +163,7 @@ async fn output(
 async fn pump(
     from: Option<pipe::Receiver>,
     frame: fn(Bytes) -> Frame,
-    credit: &Semaphore,
+    (credit, touch): (&Semaphore, &Touch),
     out: &mpsc::Sender<Frame>,
     ended: &CancellationToken,
 ) {
@@ -175,6 +189,7 @@ async fn pump(
             }
         };
         let Ok(length @ 1..) = read else { return };
+        touch.touched();
         if length == size {
             size = (2 * size).min(CHUNK);
         }
@@ -191,7 +206,7 @@ async fn input<R: AsyncRead + Unpin>(
     frames: &mut FrameReader<R>,
     mut stdin: Option<pipe::Sender>,
     control: &Control,
-    credit: &Semaphore,
+    (credit, touch): (&Semaphore, &Touch),
     out: &mpsc::Sender<Frame>,
 ) {
     let mut pending = BytesMut::new();
@@ -213,6 +228,7 @@ async fn input<R: AsyncRead + Unpin>(
                     if ended || pending.len() + bytes.len() > WINDOW {
                         return;
                     }
+                    touch.touched();
                     taken += take(bytes, stdin.as_mut(), &mut pending);
                 }
                 Ok(Some(Frame::StdinEof)) => ended = true,

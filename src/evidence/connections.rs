@@ -30,10 +30,21 @@ pub struct Target {
     pub ports: Vec<PortMapping>,
 }
 
+/// Of which containers a look is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Scope {
+    /// Of all that run: others are forgotten.
+    #[default]
+    All,
+    /// Of some among them.
+    Some,
+}
+
 /// A look at some of them.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Look {
     pub targets: Vec<Target>,
+    pub scope: Scope,
     /// The networks of workspaces.
     pub ours: Vec<Subnet>,
     /// Whether datagrams are to be named too, which only `why` needs.
@@ -145,7 +156,9 @@ impl Scanner {
     /// Looks at all of them.
     pub fn scan(&mut self, look: &Look) -> BTreeMap<ContainerId, Seen> {
         let mut answer = Answer::new();
-        self.inbound.retain(|container, _| look.targets.iter().any(|target| target.container == *container));
+        if look.scope == Scope::All {
+            self.inbound.retain(|container, _| look.targets.iter().any(|target| target.container == *container));
+        }
         let mut host = match self.sockets_of_host().and_then(|sockets| Ok(Host::new(sockets, own_addresses()?))) {
             Ok(host) => host,
             Err(error) => return blind(look, &format!("the host's sockets cannot be listed: {error}")),

@@ -46,10 +46,16 @@ impl Execs {
         ended.push_back((exec, at));
     }
 
-    /// Takes out what was heard, for a look that goes on elsewhere.
+    /// Takes out what was heard of some containers, for a look that goes on elsewhere.
     #[must_use]
-    pub fn take(&mut self) -> Self {
-        std::mem::take(self)
+    pub fn take(&mut self, containers: &[ContainerId]) -> Self {
+        let ended = containers.iter().filter_map(|container| self.ended.remove_entry(container));
+        Self { ended: ended.collect() }
+    }
+
+    /// Forgets what was heard of all containers but those.
+    pub fn retain(&mut self, containers: &[ContainerId]) {
+        self.ended.retain(|container, _| containers.contains(container));
     }
 
     /// Looks at the commands of running containers. One that is gone is not in the answer.
@@ -142,8 +148,12 @@ mod tests {
         for second in 0..1000 {
             execs.ended(container.clone(), second.to_string(), Moment::from_second(second).unwrap());
         }
-        let kept = &execs.take().ended[&container];
+        let other = ContainerId("d".into());
+        execs.ended(other.clone(), "x".into(), Moment::UNIX_EPOCH);
+        let kept = &execs.take(std::slice::from_ref(&container)).ended[&container];
         assert_eq!((kept.len(), kept.back().unwrap().0.as_str()), (MOST_ENDED, "999"));
+        assert_eq!(execs.ended.keys().collect::<Vec<_>>(), [&other], "of others nothing is taken");
+        execs.retain(&[container]);
         assert!(execs.ended.is_empty());
     }
 }

@@ -15,7 +15,9 @@ mod connections;
 mod execs;
 mod netlink;
 mod place;
+mod usage;
 
 pub use classify::Connection;
-pub use connections::{Connections, Look, Looked, Scanner, Seen, Target, missing_capabilities};
+pub use connections::{Connections, Look, Looked, Scanner, Scope, Seen, Target, missing_capabilities};
 pub use execs::{Execs, ExecsSeen};
+pub use usage::{Consumption, consumption};

@@ -42,10 +42,15 @@ impl Process {
     pub(super) fn of(pid: u32, container: &str) -> Result<Self, NoEntry> {
         let directory = format!("/proc/{pid}");
         let directory = open(directory.as_str(), FLAGS | OFlag::O_DIRECTORY, Mode::empty()).map_err(sorted)?;
-        let cgroup = openat(&directory, "cgroup", FLAGS, Mode::empty()).map_err(sorted)?;
-        let mut text = String::new();
-        File::from(cgroup).take(64 * 1024).read_to_string(&mut text).map_err(|_| NoEntry::Gone)?;
-        if is_of_container(&text, container) { Ok(Self(directory)) } else { Err(NoEntry::Gone) }
+        let process = Self(directory);
+        let cgroup = openat(&process.0, "cgroup", FLAGS, Mode::empty()).map_err(sorted)?;
+        let text = read(cgroup, 64 * 1024).ok_or(NoEntry::Gone)?;
+        if is_of_container(&text, container) { Ok(process) } else { Err(NoEntry::Gone) }
+    }
+
+    /// Returns its cgroups, a line each.
+    pub(super) fn cgroups(&self) -> Option<String> {
+        read(openat(&self.0, "cgroup", FLAGS, Mode::empty()).ok()?, 64 * 1024)
     }
 
     /// Returns the network that it is in.
@@ -55,12 +60,8 @@ impl Process {
 
     /// Returns how many TCP sockets its network has, whatever they do; `None` where that cannot be told.
     pub(super) fn tcp_in_use(&self) -> Option<usize> {
-        let of = |file: &str, family: &str| {
-            let mut text = String::new();
-            let file = openat(&self.0, file, FLAGS, Mode::empty()).ok()?;
-            File::from(file).take(4096).read_to_string(&mut text).ok()?;
-            in_use(&text, family)
-        };
+        let of =
+            |file: &str, family: &str| in_use(&read(openat(&self.0, file, FLAGS, Mode::empty()).ok()?, 4096)?, family);
         // A kernel without IPv6 has no such file.
         Some(of("net/sockstat", "TCP:")? + of("net/sockstat6", "TCP6:").unwrap_or(0))
     }
@@ -81,6 +82,12 @@ impl Process {
         }
         Ok(None)
     }
+}
+
+fn read(file: OwnedFd, most: u64) -> Option<String> {
+    let mut text = String::new();
+    File::from(file).take(most).read_to_string(&mut text).ok()?;
+    Some(text)
 }
 
 /// Reads `TCP: inuse 5 orphan 0 …`.

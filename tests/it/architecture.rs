@@ -10,7 +10,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("model", &[]),
     ("config", &["model"]),
     ("access", &["config", "model"]),
-    ("decide", &["model", "config"]),
+    ("decide", &["model", "config", "activity"]),
     ("pipeline", &["model"]),
     ("trash", &["model"]),
     ("schedule", &["model", "config"]),
@@ -22,8 +22,8 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("helper", &["model"]),
     ("enter", &["model", "helper"]),
     ("build", &["blocking", "model", "config", "docker", "enter", "handle", "helper", "store", "trash"]),
-    ("handle", &["model", "config", "access", "trash"]),
-    ("api", &["model", "config", "access", "handle", "store", "build", "enter", "daemon", "trash"]),
+    ("handle", &["model", "config", "access", "activity", "trash"]),
+    ("api", &["model", "config", "access", "activity", "handle", "store", "build", "enter", "daemon", "trash"]),
     ("cli", &["model", "config", "api", "enter", "helper"]),
 ];
 

@@ -67,7 +67,7 @@ impl Site {
 
     fn look_at(&self, guests: &[&Guest]) -> BTreeMap<ContainerId, Seen> {
         let targets = guests.iter().map(|guest| guest.target.clone()).collect();
-        let look = Look { targets, ours: vec![self.subnet.parse().unwrap()], datagrams: true };
+        let look = Look { targets, ours: vec![self.subnet.parse().unwrap()], datagrams: true, ..Look::default() };
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         runtime.block_on(self.connections.look(look))
     }
@@ -274,7 +274,8 @@ fn on_a_terminal(command: &str) -> expectrl::session::OsSession {
 fn execs(execs: &mut Execs, guest: &Guest) -> ExecsSeen {
     let engine = BollardEngine::connect(Path::new("/var/run/docker.sock"));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let seen = runtime.block_on(execs.take().look(&engine, std::slice::from_ref(&guest.id)));
+    let seen =
+        runtime.block_on(execs.take(std::slice::from_ref(&guest.id)).look(&engine, std::slice::from_ref(&guest.id)));
     seen.unwrap().remove(&guest.id).unwrap_or_default()
 }
 

@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, clippy::print_stderr, reason = "a test that cannot go on ends, and says why")]
 
 mod architecture;
+mod auto_off;
 mod cli;
 mod configuration;
 mod engine;

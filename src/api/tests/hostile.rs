@@ -15,7 +15,7 @@ async fn paths_and_methods_that_are_not_there() {
         ("GET", "/v1", 404, "not_found"),
         ("GET", "/v1/workspaces/", 404, "not_found"),
         ("GET", "/v1/workspaces/alice", 404, "not_found"),
-        ("GET", "/v1/workspaces/alice/main/why", 404, "not_found"),
+        ("GET", "/v1/workspaces/alice/main/whynot", 404, "not_found"),
         ("POST", "/v1/workspaces", 405, "bad_request"),
         ("DELETE", "/v1/workspaces/alice/main/stop", 405, "bad_request"),
         ("GET", "/v1/workspaces/alice/main/start", 405, "bad_request"),

@@ -3,6 +3,7 @@
 mod acting;
 mod connections;
 mod entering;
+mod holding;
 mod homes;
 mod hostile;
 mod inside;

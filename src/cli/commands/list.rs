@@ -38,12 +38,32 @@ fn text(workspaces: &[Workspace], now: Moment, colours: bool) -> String {
                 state(workspace),
                 Cell::from(workspace.image.clone().unwrap_or_else(|| "-".into())),
                 Cell::from(short(between(workspace.since, now))),
+                Cell::from(idle(workspace, now)),
+                Cell::from(goes_off(workspace, now)),
                 workspace.build.as_ref().map_or_else(|| Cell::from("-"), build),
                 Cell::new(notes(workspace), Style::Warn),
             ]
         })
         .collect();
-    table(["WORKSPACE", "STATE", "IMAGE", "SINCE", "BUILD", "NOTES"], &rows, colours)
+    table(["WORKSPACE", "STATE", "IMAGE", "SINCE", "IDLE", "AUTO-OFF", "BUILD", "NOTES"], &rows, colours)
+}
+
+/// How long ago it was used last.
+fn idle(workspace: &Workspace, now: Moment) -> String {
+    let last = workspace.last_activity.as_ref();
+    last.map_or_else(|| "-".into(), |last| short(between(last.at, now)))
+}
+
+/// When it goes off by itself.
+fn goes_off(workspace: &Workspace, now: Moment) -> String {
+    let auto_off = &workspace.auto_off;
+    match (workspace.state, auto_off.held_until, auto_off.at) {
+        (StateName::Running, Some(until), _) => format!("held {}", short(between(now, until))),
+        (StateName::Running, None, Some(at)) => format!("in {}", short(between(now, at))),
+        (StateName::Running, None, None) if auto_off.threshold.is_none() => "never".into(),
+        (StateName::Running, None, None) if workspace.connections.is_some() => "in use".into(),
+        _ => "-".into(),
+    }
 }
 
 fn state(workspace: &Workspace) -> Cell {
@@ -89,6 +109,7 @@ fn notes(workspace: &Workspace) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::api::wire::LastActivity;
     use crate::cli::render::samples;
     use crate::model::{Outdated, Stage};
 
@@ -108,14 +129,19 @@ mod tests {
         let mut never = samples::workspace("dana/main");
         never.state = StateName::Off;
         never.build = None;
-        let all = [samples::workspace("alice/main"), building, failed, warned, never];
+        warned.connections = Some(1);
+        let mut idle = samples::workspace("alice/main");
+        idle.auto_off.at = Some(samples::at(41 + 7_800 + 6_600));
+        idle.last_activity =
+            Some(LastActivity { at: samples::at(41 + 7_200), kind: "entry".into(), who: None, from: None });
+        let all = [idle, building, failed, warned, never];
         insta::assert_snapshot!(text(&all, samples::at(41 + 7_800), false), @r"
-        WORKSPACE   STATE               IMAGE      SINCE  BUILD      NOTES
-        alice/main  running             debian:12  2h10m  17
-        alice/web   building configure  debian:12  2h10m  17
-        bob/main    failed              -          2h10m  17 failed
-        carol/main  running             debian:12  2h10m  17         warning: configure ended with exit code 7; outdated: image, env
-        dana/main   off                 debian:12  2h10m  -
+        WORKSPACE   STATE               IMAGE      SINCE  IDLE  AUTO-OFF  BUILD      NOTES
+        alice/main  running             debian:12  2h10m  10m   in 1h50m  17
+        alice/web   building configure  debian:12  2h10m  -     -         17
+        bob/main    failed              -          2h10m  -     -         17 failed
+        carol/main  running             debian:12  2h10m  -     in use    17         warning: configure ended with exit code 7; outdated: image, env
+        dana/main   off                 debian:12  2h10m  -     -         -
         ");
     }
 }

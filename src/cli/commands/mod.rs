@@ -8,12 +8,14 @@ mod config;
 mod delete;
 mod events;
 mod git;
+mod hold;
 mod home;
 mod list;
 mod logs;
 mod man;
 mod personalize;
 mod rebuild;
+mod release;
 mod set;
 mod show;
 mod ssh;
@@ -21,6 +23,7 @@ mod start;
 mod status;
 mod stop;
 mod version;
+mod why;
 
 use super::Context;
 use super::error::Result;
@@ -37,6 +40,9 @@ pub(crate) enum Command {
     Cancel(cancel::Args),
     Logs(logs::Args),
     Delete(delete::Args),
+    Why(why::Args),
+    Hold(hold::Args),
+    Release(release::Args),
     Ssh(ssh::Args),
     Personalize(personalize::Args),
     Set(set::SetArgs),
@@ -60,6 +66,7 @@ impl Command {
     pub(crate) async fn run(self, context: &Context) -> Result<u8> {
         match self {
             Command::Ssh(args) => return args.run(context).await,
+            Command::Hold(args) => return args.run(context).await,
             Command::Start(args) => return args.run(context).await,
             Command::Rebuild(args) => return args.run(context).await,
             Command::Personalize(args) => return args.run(context).await,
@@ -71,6 +78,8 @@ impl Command {
             Command::Logs(args) => args.run(context).await,
             Command::Set(args) => args.run(context).await,
             Command::Reset(args) => args.run(context).await,
+            Command::Why(args) => args.run(context).await,
+            Command::Release(args) => args.run(context).await,
             Command::Git(command) => command.run(context).await,
             Command::Home(command) => command.run(context).await,
             Command::Delete(args) => args.run(context).await,

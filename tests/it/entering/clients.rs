@@ -5,7 +5,8 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use hearthd::enter::client::{Local, Outcome, attach};
-use hearthd::enter::{EntrySpec, Open, Opened, Run, Served, serve};
+use hearthd::enter::{Entries, EntrySpec, Open, Opened, Run, Served, serve};
+use hearthd::model::Moment;
 use tokio::net::UnixStream;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
@@ -75,7 +76,9 @@ impl World {
             let env = open.environment().collect();
             let spec = EntrySpec { run: open.run, env, cwd: "/home/coder".into(), terminal: open.terminal };
             let entry = doors.open(&workspace, spec).await?;
-            Ok(Opened { entry, greeting: "be warned\n".into() })
+            let entries = Entries::new(|| Moment::UNIX_EPOCH);
+            let attached = entries.attach(&workspace, "alice".into(), "host".into(), false);
+            Ok(Opened { entry, greeting: "be warned\n".into(), attached })
         }));
         (near, serving)
     }

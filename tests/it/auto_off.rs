@@ -1,0 +1,243 @@
+//! Auto-off from the outside, on a real engine and a real clock, with thresholds of seconds (rules P1–P8).
+
+use std::io::{Read, Write};
+use std::net::{IpAddr, Ipv4Addr, TcpStream};
+
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::support::{Daemon, Image, ImageTag, docker, free_port, wait_for};
+
+const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+
+/// An org whose workspaces go off after `auto_off`, with more lines for it, and one workspace of alice's.
+fn org(image: &ImageTag, auto_off: &str, more: &str, workspace: &str) -> String {
+    format!(
+        "[orgs.acme]\nimage = \"{}\"\npull = \"never\"\nstop_grace = \"1s\"\nauto_off = \"{auto_off}\"\n{more}\n\
+         [users.alice]\naccount = \"root\"\norgs = [\"acme\"]\n[users.alice.workspaces.main]\n{workspace}\n",
+        image.tag
+    )
+}
+
+/// A process that is ended with the test.
+struct Held(Child);
+
+impl Held {
+    fn start(mut command: Command) -> Self {
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        Self(command.spawn().unwrap())
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+impl Daemon {
+    fn why(&self) -> Value {
+        self.hearth(&["why", "alice/main", "--json"]).json()
+    }
+
+    /// Waits until hearthd has looked for so long, and it still runs; `meanwhile` is done again and again.
+    #[track_caller]
+    fn stays_on_for(&self, span: Duration, mut meanwhile: impl FnMut()) -> Value {
+        let since: jiff::Timestamp = self.why()["looked_at"].as_str().unwrap().parse().unwrap();
+        wait_for("time to pass", || {
+            meanwhile();
+            let why = self.why();
+            assert_eq!(why["state"], "running", "{why}");
+            let looked: jiff::Timestamp = why["looked_at"].as_str().unwrap().parse().unwrap();
+            if looked.duration_since(since).unsigned_abs() > span { Ok(why) } else { Err(why.to_string()) }
+        })
+    }
+
+    /// Waits until it went off by itself.
+    #[track_caller]
+    fn goes_off(&self) {
+        self.wait_state("alice/main", "off");
+        assert!(self.log().contains("`alice/main` goes off: it was not used since"), "{}", self.log());
+    }
+}
+
+#[test]
+fn p1_p7_an_idle_workspace_goes_off_and_whoever_sits_in_it_was_told() {
+    let image = Image::coder().import();
+    let daemon = Daemon::start(&org(&image, "6s", "", ""));
+    daemon.wait_state("alice/main", "running");
+    let mut events = Held::start(daemon.command(&["events"]));
+    let mut terminal = {
+        let mut command = Command::new("script");
+        command.args(["-qec", &format!("{} ssh alice/main", env!("CARGO_BIN_EXE_hearth")), "/dev/null"]);
+        command.env("HEARTH_SOCKET", daemon.socket());
+        Held::start(command)
+    };
+    daemon.goes_off();
+    let why = daemon.why();
+    assert_eq!((&why["state"], &why["outlook"]), (&"off".into(), &Value::Null));
+    let mut shown = String::new();
+    terminal.0.stdout.take().unwrap().read_to_string(&mut shown).unwrap();
+    assert!(shown.contains("`alice/main` goes off in"), "{shown}");
+    assert!(shown.contains("`hearth hold alice/main 4h`"), "{shown}");
+    let _ = events.0.kill();
+    let mut told = String::new();
+    events.0.stdout.take().unwrap().read_to_string(&mut told).unwrap();
+    let mut told = told.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let warning = told.rfind(|event| event["event"] == "auto-off").unwrap();
+    assert_eq!(warning["workspace"], "alice/main");
+    assert!(warning["message"].as_str().unwrap().contains("goes off in"), "{warning}");
+}
+
+/// Sends some bytes now and then, or nothing, over a connection to a published port.
+struct Line(TcpStream);
+
+impl Line {
+    /// Connects to a server in the workspace that may begin to listen in a moment, and talks to it once.
+    fn open(port: u16) -> Self {
+        wait_for("an echo", || {
+            let mut stream = TcpStream::connect((LOOPBACK, port)).map_err(|error| error.to_string())?;
+            stream.set_read_timeout(Some(Duration::from_secs(2))).unwrap();
+            stream.write_all(b"hello").map_err(|error| error.to_string())?;
+            stream.read_exact(&mut [0; 5]).map_err(|error| error.to_string())?;
+            Ok(Self(stream))
+        })
+    }
+
+    fn use_it(&mut self) {
+        self.0.write_all(&[7; 1000]).unwrap();
+        self.0.read_exact(&mut [0; 1000]).unwrap();
+    }
+}
+
+/// A port of alice's workspace, with a server that echoes in it.
+fn published(more: &str) -> (ImageTag, u16, String) {
+    let image = Image::coder().configure("nc -ll -p 8080 -e cat >/dev/null 2>&1 &").import();
+    let port = free_port(LOOPBACK);
+    let config = org(&image, "5s", more, &format!("ports = [\"127.0.0.1:{port}:8080\"]"));
+    (image, port, config)
+}
+
+#[test]
+fn p3_a_connection_keeps_on_while_bytes_move_and_an_idle_one_does_not() {
+    let (_image, port, config) = published("");
+    let daemon = Daemon::start(&config);
+    daemon.wait_state("alice/main", "running");
+    let mut line = Line::open(port);
+    let mut used = || line.use_it();
+    let why = daemon.stays_on_for(Duration::from_secs(8), &mut used);
+    let seen = &why["evidence"][0];
+    assert_eq!(
+        (&seen["kind"], &seen["port"], &seen["who"]),
+        (&"connection".into(), &8080.into(), &"root".into()),
+        "{why}"
+    );
+    let shown = daemon.show("alice/main");
+    assert_eq!((&shown["connections"], &shown["last_activity"]["kind"]), (&1.into(), &"connection".into()), "{shown}");
+    assert!(shown["usage"]["memory"].as_u64().is_some_and(|bytes| bytes > 0), "{shown}");
+    assert!(shown["usage"]["cpu"].as_f64().is_some(), "{shown}");
+    // It stays open, and nothing moves any more.
+    daemon.goes_off();
+}
+
+#[test]
+fn p3_under_open_a_connection_keeps_on_until_it_is_closed_and_a_scanner_never() {
+    let (_image, port, config) = published("activity = \"open\"");
+    let daemon = Daemon::start(&config);
+    daemon.wait_state("alice/main", "running");
+    let line = Line::open(port);
+    let why = daemon.stays_on_for(Duration::from_secs(8), || {});
+    assert_eq!(why["outlook"]["off"], "kept", "{why}");
+    drop(line);
+    let _scanner = TcpStream::connect((LOOPBACK, port)).unwrap();
+    daemon.goes_off();
+}
+
+#[test]
+fn p3_whoever_is_ignored_is_nobodys_use() {
+    let (_image, port, config) = published("activity = \"open\"\nactivity_ignore = [\"port:8080\"]");
+    let daemon = Daemon::start(&config);
+    daemon.wait_state("alice/main", "running");
+    let _line = Line::open(port);
+    daemon.goes_off();
+}
+
+#[test]
+fn p3_a_docker_exec_that_somebody_talks_to_keeps_on_and_a_health_check_does_not() {
+    let image = Image::coder().change("HEALTHCHECK --interval=1s CMD true").import();
+    let daemon = Daemon::start(&org(&image, "5s", "", ""));
+    daemon.wait_state("alice/main", "running");
+    let mut command = Command::new("docker");
+    command.args(["exec", "-i", &daemon.container("alice/main"), "cat"]);
+    let exec = Held::start(command);
+    let why = daemon.stays_on_for(Duration::from_secs(8), || {});
+    assert_eq!(why["outlook"]["kept_by"], serde_json::json!(["a `docker exec` from host"]), "{why}");
+    drop(exec);
+    docker(&["exec", "-d", &daemon.container("alice/main"), "sleep", "1000"]).ok();
+    daemon.goes_off();
+}
+
+#[test]
+fn p5_a_hold_keeps_on_and_its_command_gives_the_exit_code() {
+    let image = Image::coder().import();
+    let daemon = Daemon::start(&org(&image, "5s", "hold_max = \"2h\"", ""));
+    daemon.wait_state("alice/main", "running");
+    let said = daemon.hearth(&["hold", "alice/main", "3h"]).fails(4);
+    assert!(said.contains("hold_max = \"2h\""), "{said}");
+    let mut held =
+        Held::start(daemon.command(&["hold", "alice/main", "-m", "training", "--", "sh", "-c", "read x; exit 7"]));
+    wait_for("the hold", || {
+        let why = daemon.why();
+        if why["holds"].as_array().unwrap().is_empty() { Err(why.to_string()) } else { Ok(()) }
+    });
+    let why = daemon.stays_on_for(Duration::from_secs(8), || {});
+    assert_eq!((&why["outlook"]["off"], &why["holds"][0]["message"]), (&"kept".into(), &"training".into()), "{why}");
+    assert_eq!(why["without_holds"]["off"], "at", "{why}");
+    let text = daemon.hearth(&["why", "alice/main"]).ok();
+    assert!(text.contains("stays on because of a hold") && text.contains("training"), "{text}");
+    assert!(daemon.show("alice/main")["auto_off"]["held_until"].is_string());
+    drop(held.0.stdin.take());
+    assert_eq!(held.0.wait().unwrap().code(), Some(7));
+    assert_eq!(daemon.why()["holds"], serde_json::json!([]));
+    assert_eq!(daemon.hearth(&["hold", "alice/main", "--", "sh", "-c", "kill -TERM $$"]).code, 143);
+    assert_eq!(daemon.hearth(&["hold", "alice/main", "--", "nothing-such"]).code, 127);
+    daemon.hearth(&["hold", "alice/main", "1h"]).ok();
+    // From inside, where the workspace needs no name.
+    daemon.inside("alice/main", &["hearth", "hold", "1h", "-m", "from inside"]);
+    let said = daemon.inside("alice/main", &["hearth", "why"]);
+    assert!(said.contains("from inside"), "{said}");
+    assert!(daemon.hearth(&["release", "alice/main"]).ok().contains("2 holds ended"));
+    daemon.goes_off();
+    daemon.hearth(&["hold", "alice/main", "1h"]).fails(6);
+}
+
+#[test]
+fn p8_hearthd_away_for_longer_than_the_threshold_stops_no_workspace_in_use_and_none_without_warning() {
+    let (_image, port, config) = published("activity = \"open\"");
+    let mut daemon = Daemon::start(&config);
+    daemon.wait_state("alice/main", "running");
+    daemon.hearth(&["hold", "alice/main", "1s"]).ok();
+    let line = Line::open(port);
+    let away = |daemon: &mut Daemon| {
+        daemon.down();
+        let down = std::time::Instant::now();
+        wait_for("more than the threshold", || if down.elapsed().as_secs() > 6 { Ok(()) } else { Err(String::new()) });
+        daemon.up();
+    };
+    away(&mut daemon);
+    let why = daemon.stays_on_for(Duration::from_secs(3), || {});
+    assert_eq!(why["outlook"]["off"], "kept", "{why}");
+    drop(line);
+    away(&mut daemon);
+    // It was told of before it went.
+    daemon.goes_off();
+    let log = daemon.log();
+    let (warned, off) =
+        (log.rfind("`alice/main` goes off in").unwrap(), log.find("goes off: it was not used").unwrap());
+    assert!(warned < off, "{log}");
+    let after = log.rfind("hearthd has stopped").unwrap();
+    assert!(after < warned, "{log}");
+}
