@@ -20,7 +20,7 @@ use super::clock::{Clock, SystemClock, boot_id};
 use super::outside;
 use super::reconcile::{Inlets, Reconciler};
 use super::sensors::HostSensors;
-use super::systemd::Service;
+use super::systemd::{self, Service};
 use super::watch;
 use crate::api::{self, ApiContext};
 use crate::config::Sources;
@@ -89,7 +89,7 @@ impl App {
         };
         let assembled = assemble(surroundings, settings, config, reloads).await?;
         let Assembled { reconciler, inlets, handle, visitors, tools, entries } = assembled;
-        let listener = api::bind_host(&server.run_dir.join("hearth.sock"))?;
+        let listener = host_listener(&server.run_dir.join("hearth.sock"), &service)?;
         tasks.spawn(watch::watch(watching.0, watching.1, handle.watch_settings(), reloads_in));
         let context =
             ApiContext::new(handle, outside::behind(&tools, entries, accounts, &clock), tasks.clone(), stop.clone());
@@ -130,6 +130,17 @@ impl App {
         store.close().await;
         info!("hearthd has stopped; workspaces run on");
     }
+}
+
+/// Listens for the host: goes on with the listener that systemd kept over a restart, else opens one.
+fn host_listener(path: &Path, service: &Service) -> anyhow::Result<UnixListener> {
+    if let Some(kept) = systemd::kept_listener(path) {
+        kept.set_nonblocking(true)?;
+        return UnixListener::from_std(kept).with_context(|| format!("cannot listen on {}", path.display()));
+    }
+    let listener = api::bind_host(path)?;
+    service.keep(&listener);
+    Ok(listener)
 }
 
 /// Makes the directory if need be, with that mode.

@@ -67,7 +67,8 @@ impl api::Entrance for Outside {
             let told = terminal.then(|| notices.iter().map(|notice| format!("{notice}\n")).collect());
             let entry = self.tools.doors.open(&workspace, spec).await?;
             let attached = self.entries.attach(&workspace, who.0, "host".into(), terminal);
-            Ok(Opened { entry, greeting: told.unwrap_or_default(), attached })
+            let stopping = self.tools.doors.stopping();
+            Ok(Opened { entry, greeting: told.unwrap_or_default(), attached, stopping })
         };
         let served = enter::serve(stream, greeting).await;
         tracing::debug!(workspace = %workspace, "an entry ended: {served:?}");

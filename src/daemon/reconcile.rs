@@ -139,6 +139,7 @@ impl Reconciler {
         self.declare_all().await;
         loop {
             let (wait, sample_in) = self.turn().await;
+            let wait = wait.min(self.executor.service().watchdog().map_or(RESYNC, |limit| limit / 2));
             turned(self.looked);
             // In this order, so that two runs of a simulation are the same; none of these floods.
             tokio::select! {

@@ -12,6 +12,7 @@ use signal_hook_tokio::Signals;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
+use tracing_journald::{Priority, PriorityMappings};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
@@ -115,10 +116,18 @@ async fn run(config: PathBuf) -> anyhow::Result<ExitCode> {
 /// Logs to the journal where standard error is connected to it, else to standard error. `HEARTH_LOG` sets levels.
 fn log() {
     let levels = std::env::var("HEARTH_LOG").unwrap_or_else(|_| "info".into());
-    let filter = EnvFilter::try_new(format!("{levels},bollard=info,hyper=info")).unwrap_or_else(|_| "info".into());
+    let (filter, refused) = match EnvFilter::try_new(format!("{levels},bollard=info,hyper=info")) {
+        Ok(filter) => (filter, None),
+        Err(error) => ("info".into(), Some(error)),
+    };
     let registry = tracing_subscriber::registry().with(filter);
     match tracing_journald::layer().ok().filter(|_| std::env::var_os("JOURNAL_STREAM").is_some()) {
-        Some(journal) => registry.with(journal.with_field_prefix(None)).init(),
+        Some(journal) => {
+            // As syslog has them: by default the crate makes a notice of an info.
+            let priorities =
+                PriorityMappings { info: Priority::Informational, debug: Priority::Debug, ..PriorityMappings::new() };
+            registry.with(journal.with_field_prefix(None).with_priority_mappings(priorities)).init();
+        }
         None => registry
             .with(
                 tracing_subscriber::fmt::layer()
@@ -126,5 +135,8 @@ fn log() {
                     .with_ansi(std::io::stderr().is_terminal()),
             )
             .init(),
+    }
+    if let Some(error) = refused {
+        warn!("HEARTH_LOG=`{levels}` cannot be read, so the level is info: {error}");
     }
 }

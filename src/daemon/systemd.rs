@@ -1,12 +1,15 @@
 //! What hearthd tells systemd. Nothing at all where no service manager listens.
 
 use std::ffi::OsStr;
-use std::io;
+use std::io::{self, IoSlice};
+use std::os::fd::{AsFd, AsRawFd, FromRawFd};
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::net::{SocketAddr, UnixDatagram};
+use std::os::unix::net::{SocketAddr, UnixDatagram, UnixListener};
+use std::path::Path;
 use std::time::Duration;
 
+use nix::sys::socket::{ControlMessage, MsgFlags, sendmsg};
 use sd_notify::NotifyState;
 use tracing::warn;
 
@@ -70,17 +73,44 @@ impl Service {
         self.tell(&[NotifyState::Status(&line)]);
     }
 
+    /// Hands systemd a listener to keep, in place of an earlier one: who connects while the service restarts then waits
+    /// in its queue, and nobody is refused.
+    pub fn keep(&self, listener: &impl AsFd) {
+        const NAME: NotifyState<'_> = NotifyState::Custom("FDNAME=api");
+        self.tell(&[NotifyState::Custom("FDSTOREREMOVE=1"), NAME]);
+        self.tell_with(&[NotifyState::Custom("FDSTORE=1"), NAME], &[listener.as_fd().as_raw_fd()]);
+    }
+
     fn tell(&self, states: &[NotifyState<'_>]) {
+        self.tell_with(states, &[]);
+    }
+
+    fn tell_with(&self, states: &[NotifyState<'_>], descriptors: &[i32]) {
         let Some(address) = &self.address else { return };
         let message: String = states.iter().map(|state| format!("{state}\n")).collect();
-        let sent = UnixDatagram::unbound().and_then(|socket| {
-            socket.set_write_timeout(Some(PATIENCE))?;
-            socket.send_to_addr(message.as_bytes(), address)
-        });
-        if let Err(error) = sent {
+        if let Err(error) = send(address, &message, descriptors) {
             warn!(%error, "systemd does not listen to {}", message.trim_end());
         }
     }
+}
+
+fn send(address: &SocketAddr, message: &str, descriptors: &[i32]) -> io::Result<()> {
+    let socket = UnixDatagram::unbound()?;
+    socket.set_write_timeout(Some(PATIENCE))?;
+    socket.connect_addr(address)?;
+    let rights = (!descriptors.is_empty()).then_some(ControlMessage::ScmRights(descriptors));
+    let text = [IoSlice::new(message.as_bytes())];
+    sendmsg::<()>(socket.as_raw_fd(), &text, rights.as_slice(), MsgFlags::MSG_NOSIGNAL, None)?;
+    Ok(())
+}
+
+/// Returns the listener on `path` that systemd [kept](Service::keep) while the service restarted. To be asked once.
+pub(super) fn kept_listener(path: &Path) -> Option<UnixListener> {
+    let descriptor = sd_notify::listen_fds().ok()?.next()?;
+    #[expect(unsafe_code, reason = "systemd passed it to this process, and this is the only place that takes it")]
+    let listener = unsafe { UnixListener::from_raw_fd(descriptor) };
+    let is_it = listener.local_addr().is_ok_and(|address| address.as_pathname() == Some(path));
+    (is_it && path.exists()).then_some(listener)
 }
 
 /// A path, or with `@` in front a name in the abstract namespace.
@@ -141,6 +171,22 @@ mod tests {
         let socket = UnixDatagram::bind_addr(&abstract_address).unwrap();
         Service { address: Some(abstract_address), watchdog: None }.ready();
         assert_eq!(heard(&socket), "READY=1\n");
+    }
+
+    #[test]
+    fn l11_a_listener_is_handed_over_under_its_name() {
+        use nix::sys::socket::{ControlMessageOwned, recvmsg};
+        let (dir, socket, service) = listening();
+        let path = dir.path().join("api");
+        service.keep(&UnixListener::bind(&path).unwrap());
+        assert_eq!(heard(&socket), "FDSTOREREMOVE=1\nFDNAME=api\n");
+        let mut text = [0; 100];
+        let mut iov = [io::IoSliceMut::new(&mut text)];
+        let mut space = nix::cmsg_space!([i32; 1]);
+        let message = recvmsg::<()>(socket.as_raw_fd(), &mut iov, Some(&mut space), MsgFlags::empty()).unwrap();
+        let rights = message.cmsgs().unwrap().next();
+        assert!(matches!(rights, Some(ControlMessageOwned::ScmRights(descriptors)) if descriptors.len() == 1));
+        assert_eq!(message.iovs().next().unwrap(), b"FDSTORE=1\nFDNAME=api\n");
     }
 
     #[test]

@@ -71,6 +71,11 @@ impl Doors {
         Self { shared: Arc::new(Shared { directory, tracker, stop, visitors, open: Mutex::default() }) }
     }
 
+    /// Returns the token that ends all entries when hearthd ends.
+    pub fn stopping(&self) -> CancellationToken {
+        self.shared.stop.clone()
+    }
+
     /// Returns the directory that is mounted, read-only, at `/run/hearth/workspace` of workspace `number`.
     pub fn directory(&self, number: u64) -> PathBuf {
         self.shared.directory.join(number.to_string())

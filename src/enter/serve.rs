@@ -23,6 +23,9 @@ const LAST_WORDS: Duration = Duration::from_secs(10);
 /// How long output is waited for after the process ended, when something else holds its pipes open.
 const AFTERGLOW: Duration = Duration::from_millis(250);
 const FIRST_READ: usize = 16 << 10;
+/// What a client is told whose session ends because hearthd does.
+const STOPPING: &str =
+    "hearthd stops or restarts, which ended the processes of this session; what runs without it goes on";
 
 /// What [`serve`] is given to serve.
 pub struct Opened {
@@ -31,6 +34,8 @@ pub struct Opened {
     pub greeting: String,
     /// What says that somebody is here, until it has ended.
     pub attached: Attached,
+    /// Cancelled when hearthd itself ends: what is lost then was not lost by the container.
+    pub stopping: CancellationToken,
 }
 
 /// How it went, for the audit log.
@@ -81,7 +86,7 @@ where
     let Ok(Ok(Some(Frame::Open(request)))) = timeout(OPEN, frames.next()).await else {
         return Served::Refused("the client did not say what it wants".into());
     };
-    let Opened { entry, mut greeting, mut attached } = match open(request).await {
+    let Opened { entry, mut greeting, mut attached, stopping } = match open(request).await {
         Ok(opened) => opened,
         Err(error) => return refuse(&out, &error).await,
     };
@@ -102,6 +107,7 @@ where
     };
     let (served, ending) = match ending {
         Ok(end) => (Served::Ended(end), Ending::Ended(end)),
+        Err(_) if stopping.is_cancelled() => (Served::Lost, Ending::Lost(STOPPING.to_owned())),
         Err(lost) => (Served::Lost, Ending::Lost(lost.to_string())),
     };
     let _ = out.send(Frame::Exit(ending)).await;

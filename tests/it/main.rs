@@ -18,6 +18,7 @@ mod hooks;
 mod images;
 mod life;
 mod listing;
+mod package;
 mod pulls;
 mod quickstart;
 mod restart;

@@ -78,7 +78,7 @@ impl World {
             let entry = doors.open(&workspace, spec).await?;
             let entries = Entries::new(|| Moment::UNIX_EPOCH);
             let attached = entries.attach(&workspace, "alice".into(), "host".into(), false);
-            Ok(Opened { entry, greeting: "be warned\n".into(), attached })
+            Ok(Opened { entry, greeting: "be warned\n".into(), attached, stopping: doors.stopping() })
         }));
         (near, serving)
     }
@@ -167,4 +167,11 @@ async fn l11_a_client_is_told_when_its_container_or_hearthd_goes() {
     assert!(matches!(&outcome, Outcome::Lost(text) if text.contains("hearthd closed")), "{outcome:?}");
     assert_eq!(outcome.exit_code(), 3);
     world.wait_until_gone("sleep 3602");
+
+    let (stream, _serving) = world.serve();
+    client.spawn(attach(stream, line("sleep 3603"), local(Never, out.clone(), &err)));
+    world.wait_until_there("sleep 3603");
+    world.stop.cancel();
+    let outcome = timeout(PATIENCE, client.join_next()).await.unwrap().unwrap().unwrap().unwrap();
+    assert!(matches!(&outcome, Outcome::Lost(text) if text.contains("hearthd stops")), "{outcome:?}");
 }

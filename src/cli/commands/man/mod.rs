@@ -1,32 +1,36 @@
 //! `hearth man`
 
-use std::path::PathBuf;
+mod file;
+
+use std::path::{Path, PathBuf};
 
 use crate::cli::Context;
 use crate::cli::error::{Error, Kind, Result};
 
-/// Print the manual page of hearth or of one of its commands
+/// Print the manual page of hearth, of one of its commands, or of hearth.toml
 ///
 /// hearth man ssh | man -l -
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Command to print the page of, such as `config check`
+    /// Command to print the page of, such as `config check`; or `hearth.toml`
     #[arg(value_name = "COMMAND", conflicts_with = "dir")]
     command: Vec<String>,
-    /// Write the pages of all commands into this directory
+    /// Write all pages into this directory
     #[arg(long, value_name = "DIR")]
     dir: Option<PathBuf>,
 }
 
 impl Args {
     pub(crate) fn run(self, context: &Context) -> Result<()> {
-        let mut root = crate::cli::command();
+        let mut root = pages(crate::cli::command());
         root.build();
         if let Some(dir) = self.dir {
-            let written = std::fs::create_dir_all(&dir).and_then(|()| clap_mangen::generate_to(root, &dir));
-            return written.map_err(|error| {
+            return write(root, &dir).map_err(|error| {
                 Error::new(Kind::Failed, format!("cannot write manual pages into {}: {error}", dir.display()))
             });
+        }
+        if self.command == [file::NAME] {
+            return context.out.print(file::page());
         }
         let mut command = &root;
         for name in &self.command {
@@ -42,4 +46,15 @@ impl Args {
         clap_mangen::Man::new(command).render(&mut page)?;
         context.out.print(String::from_utf8_lossy(&page))
     }
+}
+
+/// The tree without `help`: it would have a page for every page.
+fn pages(command: clap::Command) -> clap::Command {
+    command.disable_help_subcommand(true).mut_subcommands(pages)
+}
+
+fn write(root: clap::Command, dir: &Path) -> std::io::Result<()> {
+    std::fs::create_dir_all(dir)?;
+    clap_mangen::generate_to(root, dir)?;
+    std::fs::write(dir.join(format!("{}.5", file::NAME)), file::page())
 }

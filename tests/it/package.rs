@@ -1,0 +1,108 @@
+//! What the package is made from: the configuration as installed, and who wrote what is linked in.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::process::Command;
+
+use crate::support::run;
+
+const ROOT: &str = env!("CARGO_MANIFEST_DIR");
+
+fn check(text: &str) {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("hearth.toml");
+    std::fs::write(&file, text).unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_hearth"));
+    command.args(["config", "check"]).arg(&file);
+    run(command).ok();
+}
+
+#[test]
+fn the_installed_configuration_is_good_with_and_without_its_comment_signs() {
+    let installed = std::fs::read_to_string(format!("{ROOT}/packaging/deb/hearth.toml")).unwrap();
+    assert!(installed.parse::<toml::Table>().unwrap().is_empty(), "it does something before anybody edited it");
+    check(&installed);
+    let uncommented: Vec<_> = installed.lines().map(|line| line.strip_prefix('#').unwrap_or(line)).collect();
+    let values = uncommented.iter().filter(|line| line.starts_with('[') || line.contains(" = "));
+    let values: Vec<_> = values.map(|line| format!("{line}\n")).collect();
+    assert!(values.len() > 10, "found only {values:?}");
+    check(&values.concat());
+}
+
+/// Name, version and licence of all that is linked into the programs: not what only tests and builds use.
+fn linked() -> BTreeSet<(String, String, String)> {
+    let mut cargo = Command::new("cargo");
+    cargo.args(["tree", "--locked", "--offline", "--edges=normal,no-proc-macro", "--prefix=none", "--format={p}|{l}"]);
+    cargo.current_dir(ROOT);
+    let package = |line: &str| {
+        let (package, licence) = line.trim_end_matches(" (*)").split_once('|')?;
+        let mut words = package.split(' ');
+        Some((words.next()?.to_owned(), words.next()?.to_owned(), licence.to_owned()))
+    };
+    run(cargo).ok().lines().filter_map(package).collect()
+}
+
+fn rules() -> toml::Table {
+    std::fs::read_to_string(format!("{ROOT}/.deny.toml")).unwrap().parse().unwrap()
+}
+
+/// Whether a licence expression can be fulfilled with those that are allowed.
+fn may(expression: &str, allowed: &[&str]) -> bool {
+    let expression = expression.trim();
+    if allowed.contains(&expression) {
+        return true;
+    }
+    let split = |by: &str| {
+        let mut depth = 0i32;
+        let at = expression.char_indices().find(|(at, character)| {
+            depth += i32::from(*character == '(') - i32::from(*character == ')');
+            depth == 0 && expression[*at..].starts_with(by)
+        });
+        at.map(|(at, _)| (&expression[..at], &expression[at + by.len()..]))
+    };
+    for by in [" OR ", "/"] {
+        if let Some((one, other)) = split(by) {
+            return may(one, allowed) || may(other, allowed);
+        }
+    }
+    if let Some((one, other)) = split(" AND ") {
+        return may(one, allowed) && may(other, allowed);
+    }
+    expression.strip_prefix('(').and_then(|inner| inner.strip_suffix(')')).is_some_and(|inner| may(inner, allowed))
+}
+
+#[test]
+fn licences_are_understood() {
+    let allowed = ["MIT", "Unicode-3.0"];
+    for (expression, fine) in [
+        ("MIT", true),
+        ("Apache-2.0/MIT", true),
+        ("Apache-2.0 OR MIT", true),
+        ("MIT AND Apache-2.0", false),
+        ("(MIT OR Apache-2.0) AND Unicode-3.0", true),
+        ("(GPL-3.0 OR Apache-2.0) AND Unicode-3.0", false),
+        ("GPL-3.0", false),
+        ("", false),
+    ] {
+        assert_eq!(may(expression, &allowed), fine, "{expression}");
+    }
+}
+
+#[test]
+fn every_licence_is_allowed_and_every_duplicate_is_known() {
+    let (packages, rules) = (linked(), rules());
+    assert!(packages.len() > 100, "found only {} packages", packages.len());
+    let allowed = rules["licenses"]["allow"].as_array().unwrap();
+    let allowed: Vec<_> = allowed.iter().filter_map(toml::Value::as_str).collect();
+    let refused: Vec<_> = packages.iter().filter(|(_, _, licence)| !may(licence, &allowed)).collect();
+    assert!(refused.is_empty(), "{refused:?}");
+
+    let mut versions: BTreeMap<_, BTreeSet<_>> = BTreeMap::new();
+    for (name, version, _) in &packages {
+        versions.entry(name.as_str()).or_default().insert(version);
+    }
+    let twice: BTreeSet<_> =
+        versions.into_iter().filter(|(_, versions)| versions.len() > 1).map(|(name, _)| name).collect();
+    let known = rules["bans"]["skip"].as_array().unwrap();
+    let known: BTreeSet<_> = known.iter().filter_map(|skip| skip["crate"].as_str()).collect();
+    assert_eq!(twice, known, "left: what is linked twice; right: what .deny.toml knows");
+}
