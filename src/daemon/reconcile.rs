@@ -214,7 +214,7 @@ impl Reconciler {
             Action::Warn => self.warn_of_auto_off(id, now),
             Action::Look => self.want_look(id),
             Action::Queue(reason) => {
-                info!(workspace = %id, "{because}");
+                info!(workspace = %id, "`{id}`: {because}");
                 if let Err(error) = self.queue_build(id, reason, Requester::hearthd()).await {
                     error!(workspace = %id, "cannot queue a build: {error}");
                 }
@@ -230,13 +230,13 @@ impl Reconciler {
                 tracked.begin(Doing::Stopping { why, since: now.wall }, |_| self.executor.stop(record, grace));
             }
             Action::Recover => {
-                info!(workspace = %id, "{because}");
+                info!(workspace = %id, "`{id}`: {because}");
                 let record = tracked.record.clone();
                 let doing = Doing::Recovering { since: now.wall };
                 tracked.begin(doing, |cancel| self.executor.recover(record, in_force, cancel));
             }
             Action::GiveUp => {
-                warn!(workspace = %id, "{because}: it counts as failed");
+                warn!(workspace = %id, "`{id}`: {because}: it counts as failed");
                 if let Some(build) = &mut tracked.build {
                     build.result = Some(BuildResult::Failed);
                     build.failure = Some(format!("{because}. `hearth rebuild {id}` builds it anew"));

@@ -132,7 +132,7 @@ impl Reconciler {
         self.looks.running = false;
         let look = match answer {
             Ok(look) => look,
-            Err(error) => return self.engine_away(&error.to_string()),
+            Err(error) => return self.engine_away(&error.reason()),
         };
         let anew = look.version.is_some();
         if let Some(version) = look.version {

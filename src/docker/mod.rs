@@ -55,6 +55,13 @@ pub enum EngineError {
     Refused(String),
 }
 
+impl EngineError {
+    /// Returns what is behind it, for those who say themselves that Docker does not answer.
+    pub fn reason(&self) -> String {
+        if let Self::Away(why) = self { why.clone() } else { self.to_string() }
+    }
+}
+
 /// Why an image was not pulled. A registry that is away is its own case (rule L6).
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PullError {

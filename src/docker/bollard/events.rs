@@ -54,7 +54,7 @@ async fn follow(engine: &BollardEngine, instance: &str, events: &mpsc::Sender<En
             (pause, told) = (FIRST_PAUSE, false);
         }
         if !told {
-            let _ = events.send(EngineEvent::Disconnected(broken.to_string())).await;
+            let _ = events.send(EngineEvent::Disconnected(broken.reason())).await;
             told = true;
         }
         // The version is agreed on again: another engine may come back.
