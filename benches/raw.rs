@@ -7,6 +7,8 @@
 
 #[path = "raw/engine.rs"]
 mod engine;
+#[path = "raw/evidence.rs"]
+mod evidence;
 #[path = "raw/measure.rs"]
 mod measure;
 #[path = "../tests/it/support/mod.rs"]
@@ -31,13 +33,14 @@ type Bench = fn(&mut Table);
 
 fn main() {
     let wanted: Vec<String> = std::env::args().skip(1).filter(|argument| !argument.starts_with('-')).collect();
-    let benches: [(&str, Bench); 6] = [
+    let benches: [(&str, Bench); 7] = [
         ("start", start_to_running),
         ("four", four_at_once),
         ("idle", a_hundred_stopped),
         ("reload", a_thousand_users),
         ("ssh", entering),
         ("throughput", throughput),
+        ("evidence", evidence::a_look),
     ];
     let mut table = Table::new();
     for (name, bench) in benches {

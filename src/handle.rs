@@ -91,7 +91,8 @@ pub struct HoldAsked {
     /// It ends with a command, and stands while it is renewed.
     pub until_command_ends: bool,
     pub message: Option<String>,
-    /// Where the request comes from.
+    /// Whose it is, and where the request comes from.
+    pub by: String,
     pub from: String,
 }
 

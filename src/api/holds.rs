@@ -12,7 +12,7 @@ use super::error::{ApiError, ApiResult};
 use super::extract::{Body, Named};
 use super::gate::{Patience, answer};
 use super::wire::{ErrorBody, HoldRequest, Holding, ReleaseRequest, Released};
-use crate::access::Verb;
+use crate::access::{Role, Verb};
 use crate::activity::HoldId;
 use crate::handle::{Held, HoldAsked};
 use crate::model::{WorkspaceId, neutralise};
@@ -45,7 +45,11 @@ pub(super) async fn hold(
         }
         let lasts = request.seconds.map(Duration::from_secs);
         let said = message.as_ref().map_or_else(String::new, |message| format!(": {message}"));
-        let asked = HoldAsked { lasts, until_command_ends: request.until_command_ends, message, from };
+        let by = match allowed.role() {
+            Role::Inside => allowed.workspace().user.to_string(),
+            Role::Owner | Role::Admin | Role::Manager | Role::Auditor => allowed.requester().0.clone(),
+        };
+        let asked = HoldAsked { lasts, until_command_ends: request.until_command_ends, message, by, from };
         let held = answer(handle, Patience::Accepted, handle.hold(allowed, asked)).await?;
         let until = if request.until_command_ends { "until its command ends, at most until" } else { "until" };
         let after = Some(format!("held {until} {:.0}{said}", held.until));

@@ -36,7 +36,7 @@ impl Reconciler {
         let lasts = granted(&terms.policy, asked.lasts)?;
         let hold = Hold {
             id: HoldId(0),
-            by: requester.0.clone(),
+            by: asked.by,
             from: asked.from,
             message: asked.message,
             since: now.stamp(),

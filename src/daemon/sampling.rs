@@ -19,7 +19,8 @@ use crate::decide::{Doing, Observed};
 use crate::docker::{ContainerId, EngineError};
 use crate::evidence::{Consumption, Execs, Scope};
 use crate::handle::{EngineView, Event, Reply, Usage};
-use crate::model::{Moment, Now, Power, Span, Stamp, WorkspaceId};
+use crate::model::{Moment, Now, Power, Requester, Span, Stamp, WorkspaceId};
+use crate::store::AuditEntry;
 
 /// How soon the same workspace is looked at again, whoever asks.
 const AGAIN: Duration = Duration::from_secs(1);
@@ -256,6 +257,23 @@ impl Reconciler {
         if tracked.record.container.as_ref().is_some_and(|container| container.id == sample.container) {
             tracked.watch.meter.read(&sample.container, used, began);
             tracked.ledger.observe(sample, &terms.policy, began);
+        }
+    }
+
+    /// Puts into the audit log that hearthd turns a workspace off.
+    pub(super) async fn note_auto_off(&self, id: &WorkspaceId, because: &str, now: Now) {
+        let entry = AuditEntry {
+            at: now.wall,
+            who: Requester::hearthd(),
+            from: "hearthd".into(),
+            what: "stop".into(),
+            workspace: Some(id.clone()),
+            before: Some("running".into()),
+            after: Some(format!("off: {because}")),
+            result: "ok".into(),
+        };
+        if let Err(error) = self.executor.store().audit(entry).await {
+            error!("cannot write the audit log: {error}");
         }
     }
 

@@ -4,7 +4,7 @@ use std::io::{Read, Write};
 use std::net::{IpAddr, Ipv4Addr, TcpStream};
 
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
@@ -223,7 +223,7 @@ fn p8_hearthd_away_for_longer_than_the_threshold_stops_no_workspace_in_use_and_n
     let line = Line::open(port);
     let away = |daemon: &mut Daemon| {
         daemon.down();
-        let down = std::time::Instant::now();
+        let down = Instant::now();
         wait_for("more than the threshold", || if down.elapsed().as_secs() > 6 { Ok(()) } else { Err(String::new()) });
         daemon.up();
     };
@@ -240,4 +240,67 @@ fn p8_hearthd_away_for_longer_than_the_threshold_stops_no_workspace_in_use_and_n
     assert!(warned < off, "{log}");
     let after = log.rfind("hearthd has stopped").unwrap();
     assert!(after < warned, "{log}");
+}
+
+#[test]
+fn p3_a_docker_exec_with_a_terminal_is_as_idle_as_that() {
+    let image = Image::coder().import();
+    let daemon = Daemon::start(&org(&image, "6s", "", ""));
+    daemon.wait_state("alice/main", "running");
+    let command = format!("docker exec -it {} sh", daemon.container("alice/main"));
+    let mut terminal = expectrl::spawn(command).unwrap();
+    // The kernel moves a terminal's times in steps of eight seconds.
+    let why = daemon.stays_on_for(Duration::from_secs(16), || terminal.write_all(b"echo\n").unwrap());
+    assert_eq!((&why["evidence"][0]["kind"], &why["evidence"][0]["counts"]), (&"exec".into(), &true.into()), "{why}");
+    daemon.goes_off();
+}
+
+#[test]
+fn p7_a_threshold_that_is_lowered_while_idle_gives_warning_first() {
+    let image = Image::coder().import();
+    let daemon = Daemon::start(&org(&image, "1h", "", ""));
+    daemon.wait_state("alice/main", "running");
+    assert_eq!(daemon.why()["rule"]["threshold"], 3600);
+    daemon.stays_on_for(Duration::from_secs(3), || {});
+    daemon.write_config(&org(&image, "4s", "", ""));
+    daemon.hearth(&["config", "reload"]).ok();
+    let line = daemon.why()["rule"]["said_in"].as_str().unwrap().to_owned();
+    assert!(line.contains("test.toml:5:"), "{line}");
+    daemon.goes_off();
+    let log = daemon.log();
+    let (warned, off) = (log.find("`alice/main` goes off in 2s"), log.find("goes off: it was not used"));
+    assert!(warned.is_some() && warned < off, "{log}");
+    let audit = daemon.hearth(&["audit", "--json"]).ok();
+    assert!(audit.contains("off: it was not used since"), "{audit}");
+}
+
+#[test]
+fn l9_one_that_ended_and_whose_time_passed_meanwhile_is_not_started_again() {
+    let image = Image::coder().import();
+    let mut daemon = Daemon::start(&org(&image, "3s", "", ""));
+    daemon.wait_state("alice/main", "running");
+    daemon.down();
+    docker(&["kill", &daemon.container("alice/main")]).ok();
+    let killed = Instant::now();
+    wait_for("more than the threshold", || if killed.elapsed().as_secs() > 3 { Ok(()) } else { Err(String::new()) });
+    daemon.up();
+    daemon.wait_state("alice/main", "off");
+    let log = daemon.log();
+    assert!(log.contains("its container ended, and its time without use was over"), "{log}");
+    assert!(!log.contains("runs again"), "{log}");
+    assert_eq!(daemon.containers(), [""; 0]);
+}
+
+#[test]
+fn x5_without_the_capabilities_it_says_so_and_turns_nothing_off() {
+    let image = Image::coder().import();
+    let mut daemon = Daemon::prepare("", &org(&image, "2s", "", ""));
+    daemon.without(&["sys_admin", "sys_ptrace"]);
+    daemon.up();
+    daemon.wait_state("alice/main", "running");
+    let why = daemon.stays_on_for(Duration::from_secs(5), || {});
+    assert_eq!(why["outlook"]["off"], "blind", "{why}");
+    let status = daemon.hearth(&["status"]).ok();
+    assert!(status.contains("hearthd runs without CAP_SYS_ADMIN and CAP_SYS_PTRACE"), "{status}");
+    assert_eq!(daemon.show("alice/main")["connections"], Value::Null);
 }

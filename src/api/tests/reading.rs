@@ -1,5 +1,7 @@
 //! Who sees what, and in which shape.
 
+use std::sync::Arc;
+
 use serde_json::{Value, json};
 
 use crate::api::testing::{World, account, at};
@@ -253,4 +255,14 @@ async fn config_show_is_not_for_managers_nor_for_what_no_file_declares() {
     assert_eq!(ask("audrey", "alice/main").await, 200);
     assert_eq!(ask("dana", "alice/main").await, 403);
     assert_eq!(ask("ops", "carol/old").await, 409);
+}
+
+#[tokio::test]
+async fn everybody_is_told_where_nothing_is_seen_of_connections() {
+    let world = World::new();
+    let notes = async |who: &str| world.ask_as(&account(who), "GET", "/v1/status", "").await.json()["notes"].clone();
+    assert_eq!(notes("bob").await, json!([]));
+    world.snapshot.send_modify(|snapshot| Arc::make_mut(snapshot).blind = Some("no capability".into()));
+    let said = "no connection into a workspace can be seen, so auto-off turns nothing off: no capability";
+    assert_eq!(notes("bob").await, json!([said]));
 }

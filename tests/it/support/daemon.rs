@@ -26,6 +26,8 @@ pub(crate) struct Daemon {
     dir: TempDir,
     instance: String,
     child: Option<Child>,
+    /// Options of `setpriv` besides those that every hearthd is started with.
+    privileges: Vec<String>,
 }
 
 impl Daemon {
@@ -47,7 +49,7 @@ impl Daemon {
     pub(crate) fn prepare(server: &str, config: &str) -> Self {
         let dir = tempfile::Builder::new().prefix("hearth-").tempdir().unwrap();
         std::fs::set_permissions(dir.path(), PermissionsExt::from_mode(0o755)).unwrap();
-        let daemon = Self { dir, instance: unique(), child: None };
+        let daemon = Self { dir, instance: unique(), child: None, privileges: Vec::new() };
         let path = daemon.dir.path().display();
         let main = format!(
             "[server]\ninstance = \"{}\"\ndata_dir = \"{path}/data\"\nrun_dir = \"{path}/run\"\n{server}\n",
@@ -57,6 +59,12 @@ impl Daemon {
         std::fs::create_dir(daemon.dir.path().join("conf.d")).unwrap();
         daemon.write_config(config);
         daemon
+    }
+
+    /// Lets hearthd be started without some capabilities: `sys_admin`.
+    pub(crate) fn without(&mut self, capabilities: &[&str]) {
+        let dropped: Vec<String> = capabilities.iter().map(|capability| format!("-{capability}")).collect();
+        self.privileges.push(format!("--bounding-set={}", dropped.join(",")));
     }
 
     /// Starts hearthd and waits until it answers.
@@ -241,7 +249,8 @@ impl Daemon {
         let log = File::options().create(true).append(true).open(self.dir.path().join("log")).unwrap();
         // Should the test be killed, hearthd is not to outlive it.
         let mut command = Command::new("setpriv");
-        command.args(["--pdeathsig=KILL", "--", HEARTHD, "--config"]).arg(self.config_file());
+        command.arg("--pdeathsig=KILL").args(&self.privileges);
+        command.args(["--", HEARTHD, "--config"]).arg(self.config_file());
         command.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log);
         command.spawn().unwrap()
     }
