@@ -26,6 +26,8 @@ pub struct Facts<'a> {
     pub queued: Option<&'a BuildRecord>,
     /// Whether a container of it is recorded: then it ran, and its absence is news.
     pub has_container: bool,
+    /// Whether secrets were brought into it, so that people may enter.
+    pub is_injected: bool,
     pub outdated: &'a [Outdated],
     pub warnings: &'a [Warning],
     /// What becomes of it by its use, while it runs.
@@ -86,6 +88,8 @@ pub enum Action {
     Look,
     /// It ended too often: remove what is left of it and call it failed.
     GiveUp,
+    /// Remove what a failed build left.
+    Clear,
 }
 
 /// The answer.
@@ -116,6 +120,12 @@ pub fn decide(facts: &Facts<'_>, now: Moment) -> Decision {
         (Power::Off { why }, Observed::None) => decision(Action::Nothing, off_text(why).into()),
         (Power::Off { why }, Observed::Running { .. } | Observed::Paused { .. } | Observed::Ended) => {
             decision(Action::Stop(stop_reason(why)), off_text(why).into())
+        }
+        (Power::On, Observed::Running { .. } | Observed::Paused { .. } | Observed::Ended) if !facts.has_container => {
+            decision(Action::Clear, "its build failed and could not remove what it had made: it is removed".into())
+        }
+        (Power::On, Observed::Running { .. }) if !facts.is_injected => {
+            decision(Action::Recover, "it was started without its secrets: they are brought in".into())
         }
         (Power::On, Observed::Running { .. }) => by_use(facts, "it runs"),
         (Power::On, Observed::Paused { .. }) => {
@@ -242,6 +252,7 @@ fn doing_text(doing: Doing) -> String {
         Doing::Building { stage, .. } => format!("its build is at `{stage}`"),
         Doing::Stopping { why: StopReason::Requested, .. } => "somebody stopped it".into(),
         Doing::Stopping { why: StopReason::AutoOff, .. } => "it was not used".into(),
+        Doing::Stopping { why: StopReason::Failed, .. } => "it failed: what is left of it is removed".into(),
         Doing::Stopping { why: StopReason::Removed, .. } => "it was removed from the configuration".into(),
         Doing::Recovering { .. } => "its container ended without being asked: it is started again".into(),
         Doing::Tending => "it runs".into(),
@@ -285,7 +296,8 @@ mod tests {
             doing: None,
             build,
             queued: None,
-            has_container: false,
+            has_container: container != Observed::None,
+            is_injected: true,
             outdated: &[],
             warnings: &[],
             outlook: None,

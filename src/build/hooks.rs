@@ -98,7 +98,7 @@ impl Inside<'_> {
     /// Runs `/coder/configure`, if `facts` say that there is one (rule H2).
     ///
     /// # Errors
-    /// The engine's only: a hook that fails is in the warnings (rule L8).
+    /// When the engine is away: a hook that fails, or that it refuses to run, is in the warnings (rule L8).
     pub async fn configure(&self, facts: &Facts, timeout: Duration) -> Result<Ran, EngineError> {
         if !facts.configure {
             return Ok(Ran::well());
@@ -110,7 +110,7 @@ impl Inside<'_> {
     /// from before configure where configure could not tell.
     ///
     /// # Errors
-    /// The engine's only: a hook that fails is in the warnings (rule L8).
+    /// When the engine is away: a hook that fails, or that it refuses to run, is in the warnings (rule L8).
     pub async fn personalize(
         &self,
         facts: &Facts,
@@ -137,8 +137,12 @@ impl Inside<'_> {
         let user = format!("{}:{}", self.user.uid, self.user.gid);
         let exec = self.exec(&["hook", stage.as_str()], &user, &self.user.home, json(&request)?, deadline);
         let mut collected = Collected::new(self.log, stage, Stream::Stderr);
-        let end = collected.run(self, exec).await?;
-        let ran = collected.ran(hook, end, timeout);
+        let ran = match collected.run(self, exec).await {
+            Ok(end) => collected.ran(hook, end, timeout),
+            Err(error @ (EngineError::Away(_) | EngineError::Slow { .. })) => return Err(error),
+            // People are in already: nothing but the hook has failed.
+            Err(error) => Ran { warnings: vec![not_run(hook, &error)], facts: None },
+        };
         for warning in &ran.warnings {
             self.log.line(stage, &format!("warning: {}", warning.message));
         }
@@ -155,6 +159,11 @@ impl Inside<'_> {
             deadline,
         }
     }
+}
+
+fn not_run(hook: Hook, error: &EngineError) -> Warning {
+    let message = format!("{} could not be run: {}", warnings::name(hook), warnings::readable(&error.to_string()));
+    Warning { hook, kind: WarningKind::Other, exit_code: None, message, tail: vec![] }
 }
 
 /// Growing would leave copies of the secrets behind, so it begins large.

@@ -283,7 +283,7 @@ impl Build<'_> {
         // The record may name the container of before: whatever has our name now is what this build made.
         let made = WorkspaceRecord { container: None, ..self.job.record.clone() };
         if let Err(error) = stop(self.tools, &made, Duration::ZERO).await {
-            tracing::warn!(workspace = %id, "cannot remove what the build left: {error:?}; the next build does");
+            tracing::warn!(workspace = %id, "cannot remove what the build left: {error:?}; it is tried again");
         }
         if let Err(error) = self.keep(None).await {
             tracing::warn!(workspace = %id, "cannot record that the container is gone: {error:?}");

@@ -33,6 +33,10 @@ async fn again(tools: &Tools, record: &WorkspaceRecord, in_force: &InForce, tell
     let listening = tools.doors.listen(record.number, &record.id);
     listening.map_err(|error| Broken::Failed(format!("{:#}", anyhow::Error::from(error))))?;
     log.line(Stage::Start, "the container ended without being asked: it is started again");
+    // What was injected went with the container's end: should hearthd be killed in between, it is known to be missing.
+    let container = ContainerRecord { token_hash: String::new(), ..container };
+    tools.store.set_container(&record.id, Some(container.clone())).await?;
+    tell(Progress::Container(Some(container.clone()))).await;
     tools.engine.start(&id).await?;
     let user = inhabitant(&container);
     let fresh = record.home.as_ref().is_none_or(|home| home.owner.is_none());

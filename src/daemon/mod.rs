@@ -17,6 +17,8 @@ mod reports;
 mod requests;
 mod sampling;
 mod sensors;
+#[cfg(test)]
+mod simulation;
 mod start;
 pub mod systemd;
 mod watch;

@@ -180,7 +180,8 @@ impl Reconciler {
                     Action::Nothing => {}
                     Action::RunQueued => waiting.extend(waiting_of(id, tracked)),
                     Action::Warn | Action::Look => actions.push((id.clone(), decision.action, decision.because)),
-                    action @ (Action::Queue(_) | Action::Stop(_) | Action::Recover | Action::GiveUp) => {
+                    action
+                    @ (Action::Queue(_) | Action::Stop(_) | Action::Recover | Action::GiveUp | Action::Clear) => {
                         actions.push((id.clone(), action, decision.because));
                     }
                 }
@@ -236,6 +237,12 @@ impl Reconciler {
                 let doing = Doing::Recovering { since: now.wall };
                 tracked.begin(doing, |cancel| self.executor.recover(record, in_force, cancel));
             }
+            Action::Clear => {
+                warn!(workspace = %id, "{because}");
+                let record = tracked.record.clone();
+                let doing = Doing::Stopping { why: StopReason::Failed, since: now.wall };
+                tracked.begin(doing, |_| self.executor.stop(record, STOP_GRACE));
+            }
             Action::GiveUp => {
                 warn!(workspace = %id, "`{id}`: {because}: it counts as failed");
                 if let Some(build) = &mut tracked.build {
@@ -244,7 +251,7 @@ impl Reconciler {
                     self.executor.save_build(id, build).await;
                 }
                 let record = tracked.record.clone();
-                let doing = Doing::Stopping { why: StopReason::Requested, since: now.wall };
+                let doing = Doing::Stopping { why: StopReason::Failed, since: now.wall };
                 tracked.begin(doing, |_| self.executor.stop(record, STOP_GRACE));
             }
         }

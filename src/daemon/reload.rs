@@ -14,6 +14,7 @@ use crate::config::{self, Settings};
 use crate::decide::{Doing, Observed};
 use crate::handle::{Event, Rejected, Reloaded, Reply, RequestError};
 use crate::model::{BuildReason, OffReason, Power, Requester, WorkspaceId};
+use crate::store::WorkspaceRecord;
 
 /// A request whose answer waits until running workspaces are in line.
 #[derive(Debug)]
@@ -126,7 +127,10 @@ impl Reconciler {
             }
         }
         let undeclared = |(id, tracked): (&WorkspaceId, &super::world::Tracked)| {
-            (!settings.workspaces.contains_key(id) && tracked.record.removed_at.is_none()).then(|| id.clone())
+            let record = &tracked.record;
+            // One that a hearthd which was cut off has noted as removed may still be on.
+            let taken_out = record.removed_at.is_some() && record.power == Power::Off { why: OffReason::Removed };
+            (!settings.workspaces.contains_key(id) && !taken_out).then(|| id.clone())
         };
         let removed: Vec<_> = self.world.workspaces.iter().filter_map(undeclared).collect();
         for id in removed {
@@ -156,9 +160,8 @@ impl Reconciler {
                     tracked.record.org = workspace.org.clone();
                 }
                 if newly {
-                    store.mark_removed(id, None).await.map_err(|e| failed(&e))?;
-                    tracked.record.removed_at = None;
-                    self.set_power(id, power).await;
+                    let record = store.declare(id, &workspace.org, power, now.wall).await.map_err(|e| failed(&e))?;
+                    tracked.record = WorkspaceRecord { container: tracked.record.container.take(), ..record };
                 }
             }
         }

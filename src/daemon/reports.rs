@@ -65,7 +65,14 @@ impl Reconciler {
                 let Some(build) = tracked.built(outcome, now) else { return };
                 self.executor.save_build(id, &build).await;
                 say(id, &build, now);
-                let off = tracked.observed == Observed::None && tracked.queued.is_none();
+                let none = tracked.observed == Observed::None;
+                let forget = none && tracked.record.container.take().is_some();
+                let off = none && tracked.queued.is_none();
+                if forget {
+                    // It was gone before this build began: nothing is left that a failure could have kept.
+                    self.forget_container(id).await;
+                }
+                let Some(tracked) = self.world.workspaces.get_mut(id) else { return };
                 if off && build.result == Some(BuildResult::Cancelled) && tracked.record.power == Power::On {
                     self.set_power(id, Power::Off { why: OffReason::Stopped }).await;
                 }
@@ -124,6 +131,12 @@ impl Reconciler {
                 }
                 tracked.compare(&self.settings, &self.members);
             }
+        }
+    }
+
+    async fn forget_container(&self, id: &WorkspaceId) {
+        if let Err(error) = self.executor.store().set_container(id, None).await {
+            error!(workspace = %id, "cannot record that the container of `{id}` is gone: {error}");
         }
     }
 

@@ -245,6 +245,7 @@ impl Tracked {
             build: self.build.as_ref(),
             queued: self.queued.as_ref(),
             has_container: self.record.container.is_some(),
+            is_injected: self.record.container.as_ref().is_some_and(|container| !container.token_hash.is_empty()),
             outdated: &self.outdated,
             warnings: self.build.as_ref().map_or(&[], |build| &build.warnings),
         }

@@ -45,6 +45,8 @@ pub enum StopReason {
     Requested,
     AutoOff,
     Removed,
+    /// It failed, and what is left of it is removed.
+    Failed,
 }
 
 /// What differs between the running container and the configuration, as named in `outdated` (rule C6).

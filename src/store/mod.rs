@@ -23,7 +23,6 @@ mod workspaces;
 #[cfg(test)]
 mod crash_tests;
 #[cfg(test)]
-#[expect(dead_code, reason = "for the simulation")]
 pub(crate) mod inline;
 
 use std::path::Path;

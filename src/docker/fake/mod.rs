@@ -176,6 +176,11 @@ impl FakeEngine {
         self.world().echoes.extend(times);
     }
 
+    /// Tells every event once from here on.
+    pub fn echo_once(&self) {
+        self.world().echoes.clear();
+    }
+
     /// Says what time it is.
     pub fn set_now(&self, now: Moment) {
         self.world().now = now;

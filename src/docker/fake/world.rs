@@ -65,7 +65,7 @@ impl World {
 
     pub(super) fn new_id(&mut self) -> String {
         self.next += 1;
-        format!("{:064x}", self.next)
+        format!("{:012x}{:052x}", self.next, 0)
     }
 
     /// Tells those who watch the container's instance. One that is slow misses it: it looks again anyway.

@@ -1,0 +1,163 @@
+//! What is looked at after each step, and when nothing goes wrong any more.
+
+use std::time::Duration;
+
+use super::faults::Weather;
+use super::people::Expected;
+use super::watchman::{Broken, Invariant, workspace_of};
+use super::world::World;
+use crate::docker::Status;
+use crate::docker::labels;
+use crate::handle::{EngineView, View};
+use crate::model::{OffReason, State, WorkspaceId};
+
+/// Longer than any hook may run, and any back-off.
+const LONG: Duration = Duration::from_secs(3 * 3600);
+/// In which nothing is done once all is done.
+const QUIET: Duration = Duration::from_secs(30 * 60);
+
+/// What a failed build may have as its reason here: what was made to go wrong.
+const CAUSES: [&str; 16] = [
+    "no room for",
+    "inject failed",
+    "within ten minutes",
+    "cannot be pulled",
+    "is not on this host",
+    "cannot be a workspace",
+    "mounts the home",
+    "already in use",
+    "is not the home of",
+    "pulled and is gone again",
+    "No such image",
+    "the look at an image was cut off",
+    "could not be given",
+    "is not running",
+    "No such container",
+    "pull was cut off",
+];
+
+impl World {
+    /// Looks at what must hold at any moment.
+    pub(super) fn check(&mut self) -> Result<(), Broken> {
+        self.watchman.look();
+        let now = self.passed();
+        if let Some(what) = self.people.overdue(now) {
+            self.watchman.broken(Invariant::Answered, what);
+        }
+        self.watchman.verdict()
+    }
+
+    /// Lets nothing go wrong any more, and looks at what it comes to.
+    pub(super) fn quiesce(&mut self) -> Result<(), Broken> {
+        self.note("nothing goes wrong any more");
+        self.set_weather(Weather::CALM);
+        self.host.engine.set_away(None);
+        self.host.engine.echo_once();
+        if let Some(hearthd) = &self.hearthd {
+            hearthd.between.never_end();
+        }
+        self.files_are_good = true;
+        self.write_files();
+        self.pass(Duration::from_secs(1))?;
+        self.ask(super::people::What::Reload(self.declared.clone()));
+        self.pass(LONG)?;
+        self.at_rest()?;
+        let changes = self.watchman.changes();
+        self.pass(QUIET)?;
+        if self.watchman.changes() != changes {
+            let calls = self.host.engine.calls();
+            let what = format!("something is still done: {:?}", &calls[calls.len().saturating_sub(12)..]);
+            self.watchman.broken(Invariant::FixedPoint, what);
+        }
+        self.at_rest()
+    }
+
+    fn at_rest(&mut self) -> Result<(), Broken> {
+        let Some(hearthd) = &self.hearthd else { return Ok(()) };
+        let (snapshot, settings) = (hearthd.snapshot(), hearthd.settings());
+        if !matches!(snapshot.engine, EngineView::Here { .. }) {
+            self.watchman.broken(Invariant::FixedPoint, format!("the engine is back and {:?}", snapshot.engine));
+        }
+        if let Some(what) = self.people.unanswered() {
+            self.watchman.broken(Invariant::Answered, what);
+        }
+        let expected = self.people.all_expected();
+        if let Some(id) = settings.workspaces.keys().find(|id| !expected.contains_key(id)) {
+            self.watchman.broken(Invariant::FixedPoint, format!("{id} is declared and nobody knows"));
+        }
+        for (id, expected) in &expected {
+            let Some(view) = snapshot.workspaces.get(id) else {
+                self.watchman.broken(Invariant::FixedPoint, format!("{id} is declared and not there"));
+                continue;
+            };
+            if let Err((invariant, why)) = self.rests(id, view, Some(*expected)) {
+                let what = format!("{id} should be {expected:?} and is {:?} ({}): {why}", view.state, view.because);
+                self.watchman.broken(invariant, what);
+            }
+        }
+        for (id, view) in snapshot.workspaces.iter().filter(|(id, _)| !expected.contains_key(*id)) {
+            if let Err((invariant, why)) = self.rests(id, view, None) {
+                let what = format!("{id} is not declared and is {:?} ({}): {why}", view.state, view.because);
+                self.watchman.broken(invariant, what);
+            }
+        }
+        let unfinished = hearthd.block_on(self.host.database.open(super::faults::open_gate()).unfinished_builds());
+        for (id, build) in unfinished.expect("the database can be read") {
+            let what = format!("build {} of {id} never ended", build.number);
+            self.watchman.broken(Invariant::BuildsEnd, what);
+        }
+        self.watchman.verdict()
+    }
+
+    /// Says what is wrong with how a workspace rests.
+    fn rests(&self, id: &WorkspaceId, view: &View, expected: Option<Expected>) -> Result<(), (Invariant, String)> {
+        let ours = self.watchman.ours();
+        let instance = "hearth".parse().expect("a name");
+        let mut containers = ours.iter().filter(|container| workspace_of(&container.name).as_ref() == Some(id));
+        let container = containers.next();
+        let wrong = |why: &str| Err((Invariant::FixedPoint, format!("{why}; container {container:?}")));
+        let lies = |why: &str| Err((Invariant::Because, why.to_owned()));
+        match &view.state {
+            State::Running { .. } => {
+                if !container.is_some_and(|container| matches!(container.status, Status::Running | Status::Paused)) {
+                    return wrong("no container runs");
+                }
+                if !matches!(expected, Some(Expected::On | Expected::Either)) {
+                    return wrong("it is not wanted");
+                }
+                let spec = self.host.engine.spec(&labels::container_name(&instance, id));
+                if spec.is_none_or(|spec| spec.labels.is_empty()) || view.inside.is_none() {
+                    return wrong("nobody can enter it");
+                }
+                let paused = container.is_some_and(|container| container.status == Status::Paused);
+                if paused != view.because.contains("paused") || !paused && view.because != "it runs" {
+                    return lies("it runs");
+                }
+            }
+            State::Off { why, .. } => {
+                if container.is_some() {
+                    return wrong("it has a container");
+                }
+                if expected == Some(Expected::On) {
+                    return wrong("it is wanted");
+                }
+                if (*why == OffReason::Removed) != expected.is_none() {
+                    return lies("whether it is declared");
+                }
+            }
+            State::Failed { failure, .. } => {
+                if container.is_some() {
+                    return wrong("it has a container");
+                }
+                if !CAUSES.iter().any(|cause| failure.contains(cause)) {
+                    return wrong("nothing went wrong that explains it");
+                }
+                if view.because != *failure {
+                    return lies("its failure");
+                }
+            }
+            State::Queued { .. } | State::Building { .. } | State::Stopping { .. } => return wrong("it does not rest"),
+        }
+        Ok(())
+    }
+}

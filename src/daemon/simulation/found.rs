@@ -1,0 +1,120 @@
+//! Histories by hand: hearthd killed at each call of the commonest things (rule L11), and what the simulation has found.
+
+use std::time::Duration;
+
+use super::people::What;
+use super::watchman::Broken;
+use super::world::{Size, World};
+use crate::docker::fake::Fault;
+use crate::docker::{EngineError, PullError};
+use crate::model::{State, StateName, WorkspaceId};
+
+const SIZE: Size = Size { workspaces: 1, stretches: 0, steps: 0, between: Duration::ZERO };
+const MINUTE: Duration = Duration::from_secs(60);
+
+/// A world with one workspace, which runs.
+fn world() -> (World, WorkspaceId) {
+    let mut world = World::new(1, SIZE, false);
+    world.pass(MINUTE).unwrap();
+    let id = world.declared.workspaces.keys().next().unwrap().clone();
+    assert_eq!(state(&world, &id).name(), StateName::Running);
+    (world, id)
+}
+
+fn state(world: &World, id: &WorkspaceId) -> State {
+    world.hearthd.as_ref().unwrap().snapshot().workspaces[id].state.clone()
+}
+
+/// Kills hearthd at each of its calls after `begin`, until one history has fewer.
+fn killed_at_each_call(begin: impl Fn(&mut World, &WorkspaceId)) {
+    for nth in 1.. {
+        let (mut world, id) = world();
+        if let Some(hearthd) = &world.hearthd {
+            hearthd.between.end_in(nth);
+        }
+        begin(&mut world, &id);
+        let lived = world.pass(MINUTE / 2).and_then(|()| world.quiesce());
+        lived.unwrap_or_else(|Broken { invariant, what }| panic!("killed at call {nth}: {invariant:?}: {what}"));
+        let killed = world.faults.contains_key("hearthd killed");
+        assert!(nth > 3 || killed, "nothing is called");
+        if !killed {
+            return;
+        }
+    }
+}
+
+#[test]
+fn l11_killed_at_each_call_of_a_rebuild() {
+    killed_at_each_call(|world, id| world.ask(What::Rebuild(id.clone())));
+}
+
+#[test]
+fn l11_killed_at_each_call_of_a_stop() {
+    killed_at_each_call(|world, id| world.ask(What::Stop(id.clone())));
+}
+
+#[test]
+fn l11_killed_at_each_call_of_a_recovery() {
+    killed_at_each_call(|world, id| {
+        let name = format!("hearth.{}.{}", id.user, id.name);
+        world.host.engine.end(&name, 137, true).unwrap();
+    });
+}
+
+#[test]
+fn l11_killed_at_each_call_of_a_reload_that_removes_and_of_one_that_brings_back() {
+    for back in [false, true] {
+        killed_at_each_call(|world, id| {
+            let workspace = world.declared.workspaces.remove(id).unwrap();
+            if back {
+                let before = world.hearthd.as_ref().map(|hearthd| hearthd.between.clone());
+                let before = before.and_then(|between| between.never_end());
+                world.write_files();
+                world.ask(What::Reload(world.declared.clone()));
+                world.pass(MINUTE / 2).unwrap();
+                world.declared.workspaces.insert(id.clone(), workspace);
+                if let Some((hearthd, calls)) = world.hearthd.as_ref().zip(before) {
+                    hearthd.between.end_in(calls);
+                }
+            }
+            world.write_files();
+            world.ask(What::Reload(world.declared.clone()));
+        });
+    }
+}
+
+#[test]
+fn l9_one_that_is_gone_and_cannot_be_built_anew_fails_once() {
+    let (mut world, id) = world();
+    let builds = |world: &World| world.host.engine.calls().iter().filter(|call| call.starts_with("pull")).count();
+    world.registry("dev:1", Err(PullError::NotFound("manifest unknown".into())));
+    let before = builds(&world);
+    world.host.engine.remove_by_hand(&format!("hearth.{}.{}", id.user, id.name)).unwrap();
+    world.pass(10 * MINUTE).unwrap();
+    assert!(matches!(state(&world, &id), State::Failed { .. }), "{:?}", state(&world, &id));
+    assert_eq!(builds(&world) - before, 1);
+}
+
+#[test]
+fn l8_a_hook_that_the_engine_refuses_to_run_is_a_warning() {
+    let (mut world, id) = world();
+    // The second command of a build is configure.
+    world.host.engine.order("exec", 2, Fault::Before(EngineError::Refused("no room".into())));
+    world.ask(What::Rebuild(id.clone()));
+    world.pass(MINUTE).unwrap();
+    let State::Running { warnings, .. } = state(&world, &id) else { panic!("{:?}", state(&world, &id)) };
+    assert!(warnings.iter().any(|warning| warning.message.contains("no room")), "{warnings:?}");
+}
+
+#[test]
+fn l8_what_a_failed_build_could_not_remove_is_removed_when_it_can_be() {
+    let (mut world, id) = world();
+    let engine = &world.host.engine;
+    engine.order("exec", 1, Fault::Before(EngineError::Refused("no room".into())));
+    // Calls of `container`: the old one by id, by name; then the new one by name.
+    engine.order("container", 3, Fault::Before(EngineError::Away("reset".into())));
+    world.ask(What::Rebuild(id.clone()));
+    world.pass(10 * MINUTE).unwrap();
+    assert_eq!(state(&world, &id).name(), StateName::Failed, "{:?}", state(&world, &id));
+    assert!(world.watchman.ours().is_empty());
+}

@@ -1,0 +1,216 @@
+//! One hearthd, from its start to its end: the real loop on a runtime of its own, whose time is turned by hand.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::runtime::Runtime;
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::faults::Between;
+use super::time::HostClock;
+use super::visitors::Eyes;
+use crate::blocking;
+use crate::config::{self, Settings, Sources};
+use crate::daemon::app::texts;
+use crate::daemon::assemble::{Assembled, Surroundings, assemble};
+use crate::daemon::clock::Clock;
+use crate::daemon::systemd::Service;
+use crate::docker::Engine;
+use crate::docker::fake::FakeEngine;
+use crate::handle::{ConfigView, Handle, Rejected, RequestError, Snapshot};
+use crate::model::Requester;
+use crate::store::inline::Database;
+
+/// What outlives a hearthd.
+#[derive(Clone)]
+pub(super) struct Host {
+    pub(super) engine: FakeEngine,
+    pub(super) database: Database,
+    pub(super) clock: HostClock,
+    pub(super) dir: PathBuf,
+}
+
+impl Host {
+    pub(super) fn config(&self) -> PathBuf {
+        self.dir.join("hearth.toml")
+    }
+}
+
+/// What came of a request: by its number, in the order of arrival.
+pub(super) type Answers = Arc<Mutex<Vec<(usize, Result<(), RequestError>)>>>;
+
+pub(super) struct Hearthd {
+    runtime: Runtime,
+    pub(super) between: Between,
+    pub(super) handle: Handle,
+    pub(super) reloads: mpsc::Sender<Requester>,
+    pub(super) answers: Answers,
+    stop: CancellationToken,
+    tasks: TaskTracker,
+    running: JoinHandle<()>,
+    clock: HostClock,
+    /// Turns of the loop.
+    pub(super) turns: Arc<Mutex<u64>>,
+}
+
+/// More turns than that are not made at one moment.
+const MOST_TURNS: usize = 10_000;
+
+/// Why a run of hearthd was left.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Left {
+    /// The time is over.
+    Time,
+    /// It was ended at a call.
+    Ended,
+    /// The loop ended by itself, which it never should.
+    Died,
+}
+
+impl Hearthd {
+    /// Starts one.
+    pub(super) fn start(host: &Host, between: Between) -> Result<Self, String> {
+        blocking::AT_ONCE.set(true);
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build();
+        let runtime = runtime.map_err(|error| error.to_string())?;
+        let started = runtime.block_on(async {
+            host.clock.run();
+            // It may be ended before it has begun.
+            tokio::select! {
+                biased;
+                started = begin(host, &between) => Some(started),
+                () = between.ended() => None,
+            }
+        });
+        let Some(started) = started else {
+            host.clock.stand();
+            return Err(String::new());
+        };
+        let (Assembled { reconciler, inlets, handle, .. }, stop, tasks, reloads) = started?;
+        let turns = Arc::new(Mutex::new(0));
+        let (counted, clock, mut at) = (turns.clone(), host.clock.clone(), (Duration::ZERO, 0));
+        let turned = move |_| {
+            *counted.lock().unwrap_or_else(PoisonError::into_inner) += 1;
+            let now = clock.passed();
+            at = if at.0 == now { (now, at.1 + 1) } else { (now, 0) };
+            assert!(at.1 < MOST_TURNS, "the loop turns and turns, and no time passes");
+        };
+        let running = {
+            let _context = runtime.enter();
+            tasks.spawn(reconciler.run(inlets, stop.clone(), turned))
+        };
+        let (answers, clock) = (Answers::default(), host.clock.clone());
+        Ok(Self { runtime, between, handle, reloads, answers, stop, tasks, running, clock, turns })
+    }
+
+    /// Lets it run for some time.
+    pub(super) fn run(&mut self, span: Duration) -> Left {
+        let (between, running) = (self.between.clone(), &mut self.running);
+        self.runtime.block_on(async {
+            tokio::select! {
+                biased;
+                () = between.ended() => Left::Ended,
+                _ = running => Left::Died,
+                () = tokio::time::sleep(span) => Left::Time,
+            }
+        })
+    }
+
+    /// Sends a request; its answer comes under that number.
+    pub(super) fn send<T, F>(&self, number: usize, request: F)
+    where
+        T: Send + 'static,
+        F: Future<Output = Result<T, RequestError>> + Send + 'static,
+    {
+        let answers = self.answers.clone();
+        let _context = self.runtime.enter();
+        self.tasks.spawn(async move {
+            let answer = request.await.map(|_| ());
+            answers.lock().unwrap_or_else(PoisonError::into_inner).push((number, answer));
+        });
+    }
+
+    pub(super) fn block_on<T>(&self, future: impl Future<Output = T>) -> T {
+        self.runtime.block_on(future)
+    }
+
+    pub(super) fn snapshot(&self) -> Arc<Snapshot> {
+        self.handle.snapshot()
+    }
+
+    pub(super) fn settings(&self) -> Arc<Settings> {
+        self.handle.settings()
+    }
+
+    /// Ends it as SIGKILL does.
+    pub(super) fn kill(self) {
+        self.between.end();
+        self.clock.stand();
+        // Whatever drops from here on finds nothing that answers.
+        drop(self.runtime);
+    }
+
+    /// Ends it as SIGTERM does: what is under way has ten seconds.
+    pub(super) fn terminate(self) {
+        self.runtime.block_on(async {
+            self.stop.cancel();
+            self.tasks.close();
+            let _ = tokio::time::timeout(Duration::from_secs(10), self.tasks.wait()).await;
+        });
+        self.kill();
+    }
+}
+
+type Begun = (Assembled, CancellationToken, TaskTracker, mpsc::Sender<Requester>);
+
+async fn begin(host: &Host, between: &Between) -> Result<Begun, String> {
+    let engine = host.engine.conducted(Arc::new(between.clone()));
+    let store = host.database.open(between.gate());
+    let now = host.clock.now().wall;
+    let main = host.config();
+    let (settings, view) = match config::load(&main) {
+        Ok(loaded) => {
+            let kept = store.set_accepted_config(texts(&loaded.sources), now).await;
+            kept.map_err(|error| error.to_string())?;
+            (loaded.settings, view(&main, now, None))
+        }
+        Err(problems) => {
+            let accepted = store.accepted_config().await.map_err(|error| error.to_string())?;
+            let accepted = accepted.ok_or_else(|| problems.to_string())?;
+            let read = config::read(&Sources::from(accepted.files), &config::Machine);
+            (
+                read.map_err(|problems| problems.to_string())?.settings,
+                view(&main, accepted.at, Some(problems.to_string())),
+            )
+        }
+    };
+    let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
+    let surroundings = Surroundings {
+        events: engine.watch(settings.server.instance.as_str()),
+        engine: Arc::new(engine),
+        store,
+        clock: Arc::new(host.clock.clone()),
+        boot_id: host.clock.boot_id(),
+        sensors: Arc::new(Eyes),
+        service: Service::default(),
+        hearth: "/usr/bin/hearth".into(),
+        tasks: tasks.clone(),
+        stop: stop.clone(),
+    };
+    let (reloads_in, reloads) = mpsc::channel(1);
+    let assembled = assemble(surroundings, Arc::new(settings), view, reloads).await;
+    Ok((assembled.map_err(|error| format!("{error:#}"))?, stop, tasks, reloads_in))
+}
+
+fn view(main: &Path, in_force_since: crate::model::Moment, errors: Option<String>) -> ConfigView {
+    ConfigView {
+        path: main.to_owned(),
+        in_force_since,
+        from_copy: errors.is_some(),
+        rejected: errors.map(|errors| Rejected { since: in_force_since, errors }),
+    }
+}
