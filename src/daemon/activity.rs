@@ -80,3 +80,49 @@ pub(super) async fn remember(store: &Store, now: Now, boot_id: &str) -> anyhow::
     ledgers.extend(holds.into_iter().map(|(id, held)| (id, Ledger::new(now).with_holds(held))));
     Ok(ledgers)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::activity::Anew;
+    use crate::model::{Evidence, EvidenceKind, Moment, Power};
+
+    fn at(boot: u64) -> Now {
+        let wall = Moment::from_second(1_800_000_000 + i64::try_from(boot).unwrap()).unwrap();
+        Now { wall, boot: Duration::from_secs(boot) }
+    }
+
+    #[tokio::test]
+    async fn p8_l11_ledgers_and_holds_go_on_where_they_were_and_what_cannot_be_read_begins_anew() {
+        let store = Store::in_memory().unwrap();
+        let ids: [WorkspaceId; 3] = ["alice/main", "bob/main", "carol/main"].map(|id| id.parse().unwrap());
+        for id in &ids {
+            store.declare(id, &"acme".parse().unwrap(), Power::On, at(1).wall).await.unwrap();
+        }
+        let [alice, bob, carol] = &ids;
+        let mut ledger = Ledger::new(at(10));
+        let who = Some("alice".to_owned());
+        ledger.note(Evidence { at: at(20).wall, kind: EvidenceKind::Entry, who, from: None }, at(20).stamp());
+        ledger.count_anew(Anew::BuildEnded, at(15).stamp());
+        let hold = |id| Hold {
+            id: HoldId(id),
+            by: "alice".into(),
+            from: "host".into(),
+            message: Some("training".into()),
+            since: at(30).stamp(),
+            lasts: Duration::from_secs(3600),
+            renewed: None,
+        };
+        let json = |hold: &Hold| serde_json::to_string(&SavedHold::of(hold, "a")).unwrap();
+        let number = store.add_hold(alice, json(&hold(0))).await.unwrap();
+        store.add_hold(alice, "{}".into()).await.unwrap();
+        store.add_hold(carol, json(&hold(0))).await.unwrap();
+        let saved = serde_json::to_string(&ledger.save("a")).unwrap();
+        store.keep_ledgers([(alice.clone(), saved), (bob.clone(), "{}".into())].into()).await.unwrap();
+
+        let mut known = remember(&store, at(40), "a").await.unwrap();
+        assert_eq!(known.remove(alice), Some(ledger.with_holds(vec![hold(number)])));
+        assert_eq!(known.remove(bob), None);
+        assert_eq!(known[carol].holds().len(), 1, "a hold without a ledger holds");
+    }
+}

@@ -299,13 +299,17 @@ impl World {
             .collect()
     }
 
-    /// Returns why connections into some workspace could not be seen, where they could not.
+    /// Returns why nothing could be seen of connections into any workspace that runs, where that is so.
     pub(super) fn blind(&self) -> Option<String> {
-        let mut outlooks = self.workspaces.values().filter_map(|tracked| tracked.watch.outlook.as_ref());
-        outlooks.find_map(|outlook| match &outlook.off {
-            Off::Blind { why } => Some(why.clone()),
-            Off::Never | Off::Kept { .. } | Off::At { .. } => None,
-        })
+        let outlooks = self.workspaces.values().filter_map(|tracked| tracked.watch.outlook.as_ref());
+        let mut blind = None;
+        for outlook in outlooks {
+            match &outlook.off {
+                Off::Blind { why } => blind = Some(why.clone()),
+                Off::Never | Off::Kept { .. } | Off::At { .. } => return None,
+            }
+        }
+        blind
     }
 
     /// Lets go those who follow the log of what is over.

@@ -256,6 +256,27 @@ fn p3_a_docker_exec_with_a_terminal_is_as_idle_as_that() {
 }
 
 #[test]
+fn p3_an_entry_keeps_on_while_its_terminal_is_used_and_without_one_while_it_lasts() {
+    let image = Image::coder().import();
+    let daemon = Daemon::start(&org(&image, "5s", "", ""));
+    daemon.wait_state("alice/main", "running");
+    let pipes = Held::start(daemon.command(&["ssh", "alice/main", "--", "sleep", "1000"]));
+    let why = daemon.stays_on_for(Duration::from_secs(7), || {});
+    let kept_by = serde_json::json!(["an entry through hearth of root from host"]);
+    assert_eq!(why["outlook"]["kept_by"], kept_by, "{why}");
+    drop(pipes);
+    let mut terminal = expectrl::Session::spawn(daemon.command(&["ssh", "alice/main"])).unwrap();
+    let why = daemon.stays_on_for(Duration::from_secs(7), || terminal.write_all(b"echo\n").unwrap());
+    let last = daemon.show("alice/main")["last_activity"].clone();
+    assert_eq!(
+        (&last["kind"], &last["who"], &last["from"]),
+        (&"entry".into(), &"root".into(), &"host".into()),
+        "{why}"
+    );
+    daemon.goes_off();
+}
+
+#[test]
 fn p7_a_threshold_that_is_lowered_while_idle_gives_warning_first() {
     let image = Image::coder().import();
     let daemon = Daemon::start(&org(&image, "1h", "", ""));
