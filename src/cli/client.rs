@@ -142,6 +142,23 @@ impl Client {
     }
 
     async fn exchange(&self, request: Request<Full<Bytes>>, patience: Patience) -> Result<Reply> {
+        let again = (request.method() == Method::GET).then(|| request.clone());
+        let reply = match (self.once(request, patience).await?, again) {
+            // hearthd ended as the question came. Where it restarts the next one answers, and to ask twice does no harm.
+            (Err(error), Some(again)) if error.is_incomplete_message() || error.is_canceled() => {
+                self.once(again, patience).await?
+            }
+            (reply, _) => reply,
+        };
+        reply.map_err(|error| self.broken(&error))
+    }
+
+    /// Fails where hearthd is not reached; the inner error is a connection that broke.
+    async fn once(
+        &self,
+        request: Request<Full<Bytes>>,
+        patience: Patience,
+    ) -> Result<std::result::Result<Reply, hyper::Error>> {
         let stream = self.connect().await.map_err(|error| self.endpoint.unreachable(&error))?;
         let (mut sender, connection) =
             hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(|error| self.broken(&error))?;
@@ -154,7 +171,7 @@ impl Client {
                 .await
                 .map_err(|_| self.endpoint.unreachable(&io::ErrorKind::TimedOut.into()))?,
         };
-        Ok(Reply { response: response.map_err(|error| self.broken(&error))?, connection: tasks })
+        Ok(response.map(|response| Reply { response, connection: tasks }))
     }
 
     /// A full backlog refuses a non-blocking connection with EAGAIN: that is worth a moment's patience.

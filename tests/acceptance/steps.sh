@@ -13,6 +13,9 @@ all_steps() {
   step "manual pages and completions are there" pages
   step "guide: registries and secrets" guide administration 'Registries and secrets'
   step "guide: day by day" guide administration 'Day by day'
+  for section in Enter 'What stays and what goes' 'Make it yours' Keys 'Other resources' 'When it goes off' Homes; do
+    step "guide for those who work in it: ${section,}" guide using "$section"
+  done
   step "a reload with a typo fails with the reason, and changes nothing" typo
   step "a restart: workspaces and callers do not notice, sessions are told" restart
   step "hearthd killed, and hanging: systemd starts it again" crash
@@ -24,6 +27,7 @@ all_steps() {
   step "the server reboots: workspaces come back" reboot
   step "apt remove: workspaces run on; installed again, it takes them up" removed
   step "apt purge: the homes are there, and come back" purged
+  step "a day in the life: unused workspaces go off, held and used ones do not" day
   step "nothing in the guides was left out" nothing_left_out
 }
 
@@ -116,7 +120,8 @@ restart() {
     ask_on &
     systemctl restart hearth
     sleep 1
-    echo "figure: across a restart $(asked)"
+    said=$(asked)
+    echo "figure: across a restart $said"
     if wait $session; then fail "the session went on"; fi
     has "$(cat /run/session)" "hearthd stops or restarts"
     same "$before" "$(containers)"
@@ -174,7 +179,8 @@ upgrade() {
     containers >/run/before
     ask_on & disown'
   guide administration Upgrade
-  on 'echo "figure: across an upgrade $(asked)"
+  on 'said=$(asked)
+    echo "figure: across an upgrade $said"
     has "$(dpkg-query --show hearthd)" 0.1.0
     same "$(cat /run/before)" "$(containers)"
     has "$(cat /etc/hearth/hearth.toml)" "admins = [\"@sudo\"]"
@@ -245,4 +251,56 @@ purged() {
     soon 60 all_run
     has "$(enter alice/main "cat todo")" parser
     same "$before" "$(homes)"'
+}
+
+# Two orgs, five people; in one of them a day takes seconds.
+day() {
+  put /etc/hearth/conf.d/field.toml 644 <<'TOML'
+[orgs.field]
+image             = "acme-dev"
+pull              = "missing"
+default_workspace = "main"
+activity          = "open"
+auto_off          = "16s"
+auto_off_override = "modify"
+
+[users.erin]
+orgs  = ["field"]
+
+[users.frank]
+orgs  = ["field"]
+TOML
+  on 'for user in erin frank; do adduser --quiet --disabled-password --gecos "" $user; done
+    systemctl reload hearth
+    soon 60 all_run
+    ids=$(containers)
+    # Erin is at work, Frank is not.
+    (sleep 30 | su - erin -c "hearth ssh main -- cat" >/dev/null) &
+    at_work=$!
+    soon 40 is frank/main off
+    is erin/main running
+    echo "figure: frank/main off $(($(date +%s) - $(date --date "$(of frank/main .build.ended_at)" +%s))) s after its build, by an auto-off of 16 s"
+    has "$(su - frank -c "hearth show main")" auto-off
+    has "$(journalctl -u hearth --no-pager WORKSPACE=frank/main)" "frank/main"
+    same "$(homes | grep frank)" hearth.frank.main.home
+    # What reconnects by itself does not bring it back; Frank does, with the same home.
+    has "$(su - frank -c "hearth ssh main -- true" 2>&1 || true)" "no connection without a terminal starts it"
+    su - frank -c "hearth start main"
+    su - frank -c "hearth ssh main -- sh -c \"echo back >back\""
+    is frank/main running
+    # Erin leaves a training behind that nobody watches.
+    su - erin -c "hearth hold main 1h -m training"
+    has "$(su - erin -c "hearth why main")" training
+    wait $at_work || true
+    soon 40 is frank/main off
+    sleep 20
+    is erin/main running
+    has "$(su - erin -c "hearth why main")" training
+    su - erin -c "hearth release main"
+    soon 60 is erin/main off
+    # The other org has other rules.
+    is alice/main running
+    is bob/main running
+    su - frank -c "hearth start main"
+    same "$(su - frank -c "hearth ssh main -- cat back")" back'
 }

@@ -106,3 +106,23 @@ fn every_licence_is_allowed_and_every_duplicate_is_known() {
     let known: BTreeSet<_> = known.iter().filter_map(|skip| skip["crate"].as_str()).collect();
     assert_eq!(twice, known, "left: what is linked twice; right: what .deny.toml knows");
 }
+
+#[test]
+fn every_command_that_a_document_names_is_there() {
+    let named = regex::Regex::new(r"`(?:sudo )?hearth ((?:[a-z]+ ?)+)").unwrap();
+    let mut documents: Vec<_> =
+        std::fs::read_dir(format!("{ROOT}/packaging/doc")).unwrap().map(|e| e.unwrap().path()).collect();
+    documents.push(format!("{ROOT}/README.md").into());
+    let texts: String = documents.iter().map(|path| std::fs::read_to_string(path).unwrap()).collect();
+    let commands: BTreeSet<_> = named.captures_iter(&texts).map(|found| found[1].trim().to_owned()).collect();
+    assert!(commands.len() > 15, "found only {commands:?}");
+    for command in commands {
+        let mut words: Vec<_> = command.split(' ').collect();
+        // Only what has commands of its own takes more than a word of the language.
+        let nested = ["config", "git", "home"].contains(&words[0]);
+        words.truncate(if nested { 2 } else { 1 });
+        let mut help = Command::new(env!("CARGO_BIN_EXE_hearth"));
+        help.args(words).arg("--help");
+        run(help).ok();
+    }
+}
