@@ -29,8 +29,10 @@ impl Person {
 /// What somebody wants to do to a workspace.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Verb {
-    /// See it in `list`, `show`, `why`, `schedule`.
+    /// See it in `list`, `show`, `schedule`.
     See,
+    /// See on what evidence it is on: who is connected, and to what it connects.
+    Why,
     /// Read its builds and their logs.
     Logs,
     /// See each effective value with its origin.
@@ -58,6 +60,7 @@ impl Verb {
     pub fn name(self) -> &'static str {
         match self {
             Verb::See => "see",
+            Verb::Why => "why",
             Verb::Logs => "logs",
             Verb::Config => "config",
             Verb::Start => "start",
@@ -321,7 +324,7 @@ fn may(role: Role, verb: Verb) -> bool {
     match role {
         Role::Admin | Role::Owner => true,
         Role::Manager => matches!(verb, Verb::See | Verb::Logs | Verb::Stop | Verb::Rebuild),
-        Role::Auditor => matches!(verb, Verb::See | Verb::Logs | Verb::Config),
+        Role::Auditor => matches!(verb, Verb::See | Verb::Why | Verb::Logs | Verb::Config),
         Role::Inside => !matches!(verb, Verb::Enter | Verb::Delete | Verb::DeleteHome | Verb::RestoreHome),
     }
 }
@@ -329,6 +332,7 @@ fn may(role: Role, verb: Verb) -> bool {
 fn verb_text(verb: Verb) -> &'static str {
     match verb {
         Verb::Logs => "read the build logs of",
+        Verb::Why => "see the use of",
         Verb::Config => "see the configuration of",
         Verb::Cancel => "cancel a build of",
         Verb::Set => "change the settings of",

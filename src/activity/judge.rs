@@ -108,7 +108,7 @@ fn judge_one(live: &Live, policy: &Policy, before: Option<(&Memory, Stamp)>, now
                     match policy.activity {
                         ActivityKind::Open if data_idle.min(silent) > DEAD_AFTER => Counts::No(NotCounted::Dead),
                         ActivityKind::Open => Counts::WhileOpen,
-                        ActivityKind::Traffic => traffic(&live.key, payload, data_idle, policy, before, now),
+                        ActivityKind::Traffic => traffic(&live.key, payload, policy, before, now),
                     }
                 };
             let used = !matches!(counts, Counts::No(_));
@@ -117,14 +117,7 @@ fn judge_one(live: &Live, policy: &Policy, before: Option<(&Memory, Stamp)>, now
     }
 }
 
-fn traffic(
-    key: &LiveKey,
-    payload: u64,
-    data_idle: Duration,
-    policy: &Policy,
-    before: Option<(&Memory, Stamp)>,
-    now: Now,
-) -> Counts {
+fn traffic(key: &LiveKey, payload: u64, policy: &Policy, before: Option<(&Memory, Stamp)>, now: Now) -> Counts {
     let window = policy.window();
     let (bytes, over) = match before {
         Some((memory, _)) => {
@@ -132,8 +125,7 @@ fn traffic(
             // Fewer bytes than before: another connection under the same cookie.
             (payload.checked_sub(counted).unwrap_or(payload), now.since(memory.base_at).max(window.min(SHORTEST)))
         }
-        // At a first look all that is known is how much went and when the last of it did.
-        None if data_idle <= window => (payload, window),
+        // A first look shows how much went in all, and not when: the next one tells.
         None => (0, window),
     };
     // Bytes a minute, over milliseconds.

@@ -130,14 +130,20 @@ impl Ledger {
     }
 
     /// Returns whether its time has passed, for a workspace whose container ended without being asked (L9).
+    ///
+    /// Of one that this hearthd looked at before, only if it saw up to now that nobody used it, and had warned of it.
     pub fn is_overdue(&self, policy: &Policy, now: Now) -> bool {
-        match policy.auto_off {
-            Limit::Never => false,
-            Limit::After(threshold) => {
-                let held = self.holds.iter().any(|hold| hold.stands(policy.hold_max, now));
-                !held && self.idle_since(policy.hold_max, true, now).0.after(threshold) <= now.stamp()
-            }
+        let Limit::After(threshold) = policy.auto_off else { return false };
+        if self.holds.iter().any(|hold| hold.stands(policy.hold_max, now)) {
+            return false;
         }
+        let idle_since = self.idle_since(policy.hold_max, true, now).0;
+        let due = idle_since.after(threshold);
+        let Some(seen) = &self.seen else { return due <= now.stamp() };
+        let watched = seen.blind.is_none() && self.observed_at.is_some_and(|at| !is_gap(at, policy, now));
+        let warned = self.warned.filter(|warned| (warned.idle_since, warned.threshold) == (idle_since, threshold));
+        let lead = WARNING.min(threshold / 2);
+        watched && warned.is_some_and(|warned| due.max(warned.at.after(lead)) <= now.stamp())
     }
 
     /// When it goes off, what is to be done now, and when to ask again.

@@ -24,9 +24,9 @@ const LOOK: Duration = Duration::from_secs(3);
 /// Says why the workspace is on or when it goes off, after a fresh look
 #[utoipa::path(get, path = "/v1/workspaces/{user}/{name}/why", tag = "workspaces",
     params(("user" = String, Path), ("name" = String, Path)), responses(
-    (status = 200, body = Why), (status = 404, body = ErrorBody)))]
+    (status = 200, body = Why), (status = 403, body = ErrorBody), (status = 404, body = ErrorBody)))]
 pub(super) async fn why(State(context): State<ApiContext>, caller: Caller, Named(id): Named) -> ApiResult<Json<Why>> {
-    let reached = reach(&context, &caller, Verb::See, &id)?;
+    let reached = reach(&context, &caller, Verb::Why, &id)?;
     let handle = &context.handle;
     // An engine that hangs is no reason to say nothing: `looked_at` tells how old it is (rule L12).
     let _ = tokio::time::timeout(LOOK, handle.look(&reached.allowed)).await;

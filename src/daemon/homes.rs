@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use tracing::{error, info, warn};
 
+use super::audit::Deed;
 use super::execute::{Executor, Report};
 use super::reconcile::{Reconciler, failed};
 use super::world::Tracked;
@@ -13,8 +14,8 @@ use crate::build::{self, Emptied};
 use crate::decide::Observed;
 use crate::docker::{Volume, labels};
 use crate::handle::RequestError;
-use crate::model::{InstanceName, Moment, Now, Requester, WorkspaceId};
-use crate::store::{AuditEntry, HomeRecord, Store, WorkspaceRecord};
+use crate::model::{InstanceName, Moment, Now, Power, Requester, WorkspaceId};
+use crate::store::{HomeRecord, Store, WorkspaceRecord};
 use crate::trash::{self, Trash, Trashed};
 
 /// How soon a home that could not be deleted for good is tried again.
@@ -147,14 +148,16 @@ impl Reconciler {
         // It was restored, or deleted anew, before the try had begun to matter.
         let still = self.world.homes.trash.get(&volume) == Some(&home);
         let id = &home.workspace;
+        let gone = result == Ok(Emptied::Gone);
         let result = match result {
             Ok(Emptied::Deleted | Emptied::Gone) => {
                 self.world.homes.trash.take(&volume);
                 if let Err(error) = store.forget_trashed_home(&volume).await {
                     error!(workspace = %id, "cannot record that home `{volume}` is gone: {error}");
                 }
-                info!(workspace = %id, "home `{volume}` is deleted for good: it was in the trash since {:.0}", home.trashed_at);
-                Some("ok".to_owned())
+                let how = if gone { "is gone: somebody else removed its volume" } else { "is deleted for good" };
+                info!(workspace = %id, "home `{volume}` {how}; it was in the trash since {:.0}", home.trashed_at);
+                Some(if gone { format!("it {how}") } else { "ok".to_owned() })
             }
             Ok(Emptied::Kept(why)) => {
                 warn!(workspace = %id, "home `{volume}` stays in the trash: {why}. `hearth home delete {volume}` sets a new date");
@@ -169,14 +172,15 @@ impl Reconciler {
             }
         };
         if let Some(result) = result {
-            let (before, after) =
-                (Some(format!("in the trash since {:.0}", home.trashed_at)), Some("deleted for good".into()));
-            let (what, who, from) = ("delete-home".into(), Requester::hearthd(), "hearthd".into());
-            let entry =
-                AuditEntry { at: now.wall, who, from, what, workspace: Some(home.workspace), before, after, result };
-            if let Err(error) = store.audit(entry).await {
-                error!("cannot write the audit log: {error}");
-            }
+            let deed = Deed {
+                who: Requester::hearthd(),
+                what: "delete-home",
+                workspace: Some(id),
+                before: Some(format!("in the trash since {:.0}", home.trashed_at)),
+                after: Some("deleted for good".into()),
+                result,
+            };
+            self.executor.note(deed).await;
         }
         self.world.homes.emptying.remove(&volume);
     }
@@ -226,7 +230,9 @@ impl Executor {
 fn unused(tracked: &Tracked, declared: bool) -> Result<(), RequestError> {
     let id = &tracked.record.id;
     let idle = tracked.operation.is_none() && tracked.queued.is_none();
-    if idle && tracked.observed == Observed::None && tracked.record.container.is_none() {
+    // A container of one that is off and that the engine does not have is only remembered.
+    let gone = tracked.record.container.is_none() || matches!(tracked.record.power, Power::Off { .. });
+    if idle && tracked.observed == Observed::None && gone {
         return Ok(());
     }
     Err(RequestError::Conflict(if declared {

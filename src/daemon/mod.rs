@@ -5,6 +5,7 @@ pub mod accounts;
 mod activity;
 mod app;
 mod assemble;
+mod audit;
 pub mod clock;
 mod execute;
 mod holds;

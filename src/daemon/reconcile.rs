@@ -224,7 +224,7 @@ impl Reconciler {
                 if why == StopReason::AutoOff && tracked.record.power == Power::On {
                     info!(workspace = %id, "`{id}` goes off: {because}");
                     self.set_power(id, Power::Off { why: OffReason::AutoOff }).await;
-                    self.note_auto_off(id, because, now).await;
+                    self.note_auto_off(id, because).await;
                 }
                 let Some(tracked) = self.world.workspaces.get_mut(id) else { return };
                 let grace = self.settings.orgs.get(&tracked.record.org).map_or(STOP_GRACE, |org| org.stop_grace);

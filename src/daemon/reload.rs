@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use tracing::{error, info, warn};
 
+use super::audit::Deed;
 use super::reconcile::{Reconciler, failed};
 use super::world::World;
 use crate::activity::Ledger;
@@ -38,10 +39,18 @@ impl Reconciler {
     /// Reloads where nobody waits for the answer; what goes wrong stands in the journal and in `hearth status`.
     pub(super) async fn reload_unasked(&mut self, requester: &Requester) {
         self.executor.service().reloading();
-        match self.take_files(false, requester).await {
-            Ok((_, reloaded)) => info!(changes = reloaded.changes.len(), "the configuration is reloaded"),
-            Err(error) => error!("the configuration is not reloaded: {error}"),
-        }
+        let (after, result) = match self.take_files(false, requester).await {
+            Ok((_, reloaded)) => {
+                info!(changes = reloaded.changes.len(), "the configuration is reloaded");
+                (Some(reloaded.changes.join("; ")), "ok".to_owned())
+            }
+            Err(error) => {
+                error!("the configuration is not reloaded: {error}");
+                (None, error.to_string())
+            }
+        };
+        let deed = Deed { who: requester.clone(), what: "reload", workspace: None, before: None, after, result };
+        self.executor.note(deed).await;
         self.executor.service().ready();
     }
 
@@ -183,6 +192,15 @@ impl Reconciler {
             tracked.record.removed_at = Some(now);
         }
         self.turn_off(id, OffReason::Removed).await;
+        let deed = Deed {
+            who: Requester::hearthd(),
+            what: "stop",
+            workspace: Some(id),
+            before: None,
+            after: Some("off: no file declares it any more".into()),
+            result: "ok".into(),
+        };
+        self.executor.note(deed).await;
     }
 
     /// Marks what is outdated and changes what can be changed while it runs; returns what is being changed.

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use tracing::{error, info, warn};
 
+use super::audit::Deed;
 use super::reconcile::Reconciler;
 use super::sensors::{Asked, Findings, Found, Subject};
 use super::world::Tracked;
@@ -20,7 +21,6 @@ use crate::docker::{ContainerId, EngineError};
 use crate::evidence::{Consumption, Execs, Scope};
 use crate::handle::{EngineView, Event, Reply, Usage};
 use crate::model::{Moment, Now, Power, Requester, Span, Stamp, WorkspaceId};
-use crate::store::AuditEntry;
 
 /// How soon the same workspace is looked at again, whoever asks.
 const AGAIN: Duration = Duration::from_secs(1);
@@ -261,20 +261,16 @@ impl Reconciler {
     }
 
     /// Puts into the audit log that hearthd turns a workspace off.
-    pub(super) async fn note_auto_off(&self, id: &WorkspaceId, because: &str, now: Now) {
-        let entry = AuditEntry {
-            at: now.wall,
+    pub(super) async fn note_auto_off(&self, id: &WorkspaceId, because: &str) {
+        let deed = Deed {
             who: Requester::hearthd(),
-            from: "hearthd".into(),
-            what: "stop".into(),
-            workspace: Some(id.clone()),
+            what: "stop",
+            workspace: Some(id),
             before: Some("running".into()),
             after: Some(format!("off: {because}")),
             result: "ok".into(),
         };
-        if let Err(error) = self.executor.store().audit(entry).await {
-            error!("cannot write the audit log: {error}");
-        }
+        self.executor.note(deed).await;
     }
 
     /// Tells everybody who is in that the workspace goes off unless it is used (P7).

@@ -2,8 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use async_trait::async_trait;
+use futures_util::future::join_all;
+use tokio::time::timeout;
 
 use super::accounts::Accounts;
 use super::clock::Clock;
@@ -11,9 +14,13 @@ use crate::blocking;
 use crate::config::settings::Subnet;
 use crate::docker::{ContainerId, Engine, EngineError};
 use crate::evidence::{
-    Connection, Connections, Consumption, Execs, Look, Looked, Scope, Seen, Target, consumption, missing_capabilities,
+    Connection, Connections, Consumption, Execs, ExecsSeen, Look, Looked, Scope, Seen, Target, consumption,
+    missing_capabilities,
 };
 use crate::model::{Evidence, InstanceName, PortMapping, Sample, WorkspaceId};
+
+/// How long a look waits for the names of accounts.
+const NAMES: Duration = Duration::from_secs(1);
 
 /// A running workspace to look at.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -94,12 +101,15 @@ impl HostSensors {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Returns the first processes of those that run.
-    async fn pids(&self, asked: &Asked) -> Result<BTreeMap<ContainerId, u32>, EngineError> {
+    /// Returns the first processes of those that run, and of which the engine tells none.
+    async fn pids(
+        &self,
+        asked: &Asked,
+    ) -> Result<(BTreeMap<ContainerId, u32>, BTreeMap<ContainerId, String>), EngineError> {
         if asked.scope == Scope::All {
             self.known().pids.retain(|id, _| asked.subjects.iter().any(|subject| subject.container == *id));
         }
-        let mut pids = BTreeMap::new();
+        let (mut pids, mut untold) = (BTreeMap::new(), BTreeMap::new());
         let mut anything_new = false;
         for Subject { container, .. } in &asked.subjects {
             let known = self.known().pids.get(container).copied();
@@ -107,7 +117,15 @@ impl HostSensors {
                 Some(pid) => Some(pid),
                 None => {
                     anything_new = true;
-                    self.engine.container(&container.0).await?.and_then(|detail| detail.pid)
+                    match self.engine.container(&container.0).await {
+                        Ok(detail) => detail.and_then(|detail| detail.pid),
+                        Err(error @ EngineError::Away(_)) => return Err(error),
+                        // One that the engine is stuck on does not blind us for all others.
+                        Err(error) => {
+                            untold.insert(container.clone(), error.to_string());
+                            None
+                        }
+                    }
                 }
             };
             pids.extend(pid.map(|pid| (container.clone(), pid)));
@@ -118,25 +136,26 @@ impl HostSensors {
             self.known().ours = subnets.filter_map(|subnet| subnet.parse().ok()).collect();
         }
         self.known().pids.extend(pids.clone());
-        Ok(pids)
+        Ok((pids, untold))
     }
 
-    /// Returns the names of the accounts at the other ends of connections.
+    /// Returns the names of the accounts at the other ends of connections; of those that nobody tells at once, the uid
+    /// has to do.
     async fn names(&self, seen: &BTreeMap<ContainerId, Seen>) -> BTreeMap<u32, String> {
         let uids: BTreeSet<u32> = seen.values().flat_map(inbound).filter_map(|connection| connection.uid).collect();
-        let mut names = BTreeMap::new();
-        for uid in uids {
-            let account = self.accounts.of_uid(uid, self.clock.now()).await.ok().flatten();
-            names.insert(uid, account.map_or_else(|| format!("uid {uid}"), |account| account.name));
-        }
-        names
+        let name = |uid: u32| async move {
+            let account = timeout(NAMES, self.accounts.of_uid(uid, self.clock.now())).await;
+            let account = account.ok().and_then(Result::ok).flatten();
+            (uid, account.map_or_else(|| format!("uid {uid}"), |account| account.name))
+        };
+        join_all(uids.into_iter().map(name)).await.into_iter().collect()
     }
 }
 
 #[async_trait]
 impl Sensors for HostSensors {
     async fn look(&self, asked: Asked) -> Result<Findings, EngineError> {
-        let pids = self.pids(&asked).await?;
+        let (pids, mut untold) = self.pids(&asked).await?;
         let Asked { subjects, scope, execs, thorough } = asked;
         let containers: Vec<ContainerId> = pids.keys().cloned().collect();
         let targets = subjects.iter().filter_map(|subject| {
@@ -145,8 +164,9 @@ impl Sensors for HostSensors {
         });
         let ours = self.known().ours.clone();
         let look = Look { targets: targets.collect(), scope, ours, datagrams: thorough };
-        let mut seen = self.connections.look(look).await;
         let mut commands = execs.look(&*self.engine, &containers).await?;
+        // Last of all that takes time: what was seen then is what a stop rests on.
+        let mut seen = self.connections.look(look).await;
         let mut consumed = blocking::run(move || {
             let consumed = pids.into_iter().map(|(id, pid)| (consumption(pid, &id.0), id));
             consumed.filter_map(|(consumed, id)| Some((id, consumed?))).collect::<BTreeMap<_, _>>()
@@ -156,11 +176,18 @@ impl Sensors for HostSensors {
         let names = self.names(&seen).await;
         let mut findings = Findings::new();
         for Subject { workspace, container, .. } in subjects {
-            let (seen, commands) = (seen.remove(&container), commands.remove(&container));
+            let (seen, commands) = match untold.remove(&container) {
+                Some(why) => (Some(Seen::Blind(why)), Some(Ok(ExecsSeen::default()))),
+                None => (seen.remove(&container), commands.remove(&container)),
+            };
             let (Some(seen), Some(commands)) = (seen.filter(|seen| *seen != Seen::Gone), commands) else {
                 // It may run as another process by the next look.
                 self.known().pids.remove(&container);
                 continue;
+            };
+            let (seen, commands) = match commands {
+                Ok(commands) => (seen, commands),
+                Err(error) => (Seen::Blind(error.to_string()), ExecsSeen::default()),
             };
             let mut live = commands.live;
             live.extend(

@@ -58,7 +58,8 @@ impl Execs {
         self.ended.retain(|container, _| containers.contains(container));
     }
 
-    /// Looks at the commands of running containers. One that is gone is not in the answer.
+    /// Looks at the commands of running containers. One that is gone is not in the answer; of one that the engine says
+    /// nothing of, the answer is why.
     ///
     /// # Errors
     /// When the engine is away: nothing can be said of any.
@@ -66,13 +67,15 @@ impl Execs {
         mut self,
         engine: &dyn Engine,
         containers: &[ContainerId],
-    ) -> Result<BTreeMap<ContainerId, ExecsSeen>, EngineError> {
+    ) -> Result<BTreeMap<ContainerId, Result<ExecsSeen, EngineError>>, EngineError> {
         let mut answer = BTreeMap::new();
         for container in containers {
             let ended = self.ended.remove(container).unwrap_or_default();
-            if let Some(seen) = look_at(engine, container, ended).await? {
-                answer.insert(container.clone(), seen);
-            }
+            let seen = match look_at(engine, container, ended).await {
+                Err(error @ EngineError::Away(_)) => return Err(error),
+                seen => seen,
+            };
+            answer.extend(seen.transpose().map(|seen| (container.clone(), seen)));
         }
         Ok(answer)
     }

@@ -276,7 +276,7 @@ fn execs(execs: &mut Execs, guest: &Guest) -> ExecsSeen {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let seen =
         runtime.block_on(execs.take(std::slice::from_ref(&guest.id)).look(&engine, std::slice::from_ref(&guest.id)));
-    seen.unwrap().remove(&guest.id).unwrap_or_default()
+    seen.unwrap().remove(&guest.id).transpose().unwrap().unwrap_or_default()
 }
 
 #[test]

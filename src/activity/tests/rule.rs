@@ -221,6 +221,36 @@ fn l9_a_container_that_ended_after_its_time_is_overdue() {
 }
 
 #[test]
+fn l9_p7_one_that_was_watched_is_overdue_only_when_it_was_seen_idle_and_warned_of() {
+    let mut world = World::new(HOUR);
+    world.look();
+    // Looks failed for hours, and people may have worked.
+    world.pass(3 * HOUR);
+    assert!(!world.ledger.is_overdue(&world.policy, world.now));
+    // A threshold that is lowered under it stops nothing before its warning's time.
+    world.look();
+    assert!(!world.ledger.is_overdue(&world.policy, world.now), "nobody was warned");
+    world.ledger.warned(&world.policy, world.now);
+    assert!(!world.ledger.is_overdue(&world.policy, world.now), "warned a moment ago");
+    for _ in 0..10 {
+        world.pass(MINUTE);
+        world.look();
+    }
+    assert!(world.ledger.is_overdue(&world.policy, world.now));
+    world.blind = true;
+    world.look();
+    assert!(!world.ledger.is_overdue(&world.policy, world.now), "nothing can be seen");
+}
+
+#[test]
+fn p8_a_first_look_does_not_take_an_old_connections_whole_traffic_for_use() {
+    let mut world = World::new(HOUR);
+    world.connect(1, 50 << 20, 0);
+    world.look();
+    assert!(world.ledger.last_activity().is_none(), "{:?}", world.ledger.last_activity());
+}
+
+#[test]
 fn p3_samples_are_an_eighth_of_the_shortest_threshold_apart() {
     let after = |span| Limit::After(span);
     assert_eq!(sampling([after(5 * SECOND), Limit::Never]), SECOND);

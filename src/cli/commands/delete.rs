@@ -24,7 +24,9 @@ impl Args {
         let workspace = self.target.resolve(&client).await?;
         let homes: Vec<Home> = client.get("/v1/homes").await?;
         // Of one that a file declares there is nothing to ask: the answer is no.
-        let orphan = homes.iter().find(|home| home.workspace == workspace && home.state == HomeState::Orphaned);
+        // One that hearthd's database does not know has a note that says so, and stays.
+        let is_its = |home: &&Home| home.workspace == workspace && home.state == HomeState::Orphaned;
+        let orphan = homes.iter().filter(is_its).find(|home| home.note.is_none());
         if let Some(home) = orphan.filter(|_| !self.yes) {
             let what = format!("{workspace} is deleted, and its home {} goes to the trash.", home.home);
             confirm::by_name(context, &what, &workspace.to_string())?;
