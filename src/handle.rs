@@ -8,23 +8,28 @@
 //!
 //! A reply means *accepted as build n* or *done*, never a mix.
 
+mod settings;
+
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::civil::Date;
 use serde::{Deserialize, Serialize};
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
+
+pub use settings::{Effect, Owner, Schedule, SettingsChanged, When};
 
 use crate::access::Allowed;
 use crate::activity::{Hold, HoldId, HoldRefused, Why};
 use crate::config::set::{self, Edits};
-use crate::config::show::Row;
 use crate::config::{Members, Settings};
 use crate::model::{
     BuildNumber, BuildReason, BuildRecord, Evidence, Moment, OrgName, Requester, Stage, State, StateName, UserName,
     WorkspaceId,
 };
+use crate::schedule::Outcome;
 use crate::trash::Trashed;
 
 /// Everything that can be shown, as of the last turn of the loop. Never changes; the next turn makes another.
@@ -35,6 +40,8 @@ pub struct Snapshot {
     pub config: ConfigView,
     /// What members set by command.
     pub members: Arc<Members>,
+    /// Of declared workspaces.
+    pub schedules: Arc<BTreeMap<WorkspaceId, Arc<Schedule>>>,
     /// What is not ours and looks as if it were, each in a sentence: it is left alone.
     pub foreign: Vec<String>,
     /// Why connections into workspaces cannot be seen, where they cannot.
@@ -183,6 +190,14 @@ pub enum Event {
         build: BuildNumber,
         result: crate::model::BuildResult,
     },
+    /// What became of a start that a schedule named.
+    AutoStart {
+        at: Moment,
+        workspace: WorkspaceId,
+        due: Moment,
+        #[serde(flatten)]
+        outcome: Outcome,
+    },
     Config {
         at: Moment,
         accepted: bool,
@@ -244,46 +259,6 @@ pub struct Reloaded {
     pub changes: Vec<String>,
 }
 
-/// Whose settings are meant.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Owner {
-    Workspace(WorkspaceId),
-    User(UserName),
-}
-
-impl std::fmt::Display for Owner {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Owner::Workspace(id) => id.fmt(f),
-            Owner::User(user) => user.fmt(f),
-        }
-    }
-}
-
-/// What a change of settings did.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SettingsChanged {
-    /// Of the keys that were named: what was in force, and what is.
-    pub before: Vec<Row>,
-    pub after: Vec<Row>,
-    pub effects: Vec<Effect>,
-}
-
-/// When a change of a workspace's settings counts.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Effect {
-    pub workspace: WorkspaceId,
-    pub keys: Vec<String>,
-    pub when: When,
-}
-
-/// See [`Effect`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum When {
-    AtOnce,
-    NextBuild,
-}
-
 /// A request to the loop.
 #[derive(Debug)]
 pub enum Request {
@@ -332,6 +307,13 @@ pub enum Request {
     RestoreHome {
         workspace: WorkspaceId,
         home: String,
+        requester: Requester,
+        reply: Reply<()>,
+    },
+    /// Until a day, on which the user is back; `None`: back at once.
+    Away {
+        user: UserName,
+        until: Option<Date>,
         requester: Requester,
         reply: Reply<()>,
     },
@@ -496,14 +478,6 @@ impl Handle {
     pub async fn restore_home(&self, allowed: &Allowed, home: String) -> Result<(), RequestError> {
         let (workspace, requester) = (allowed.workspace().clone(), allowed.requester().clone());
         self.ask(|reply| Request::RestoreHome { workspace, home, requester, reply }).await
-    }
-
-    /// Changes what a member set; replies when running workspaces have been brought in line.
-    ///
-    /// # Errors
-    /// [`RequestError::Setting`] where it cannot be set so.
-    pub async fn set(&self, owner: Owner, edits: Edits, requester: Requester) -> Result<SettingsChanged, RequestError> {
-        self.ask(|reply| Request::Set { owner, edits, requester, reply }).await
     }
 
     /// Has a look taken at how a workspace is used; replies when it was, or at once where there is nothing to see.

@@ -37,6 +37,27 @@ mod tests {
     }
 
     #[test]
+    fn s3_a_hundred_at_nine_o_clock_go_by_max_builds_and_people_in_between() {
+        let mut queue: Vec<_> =
+            (0..100).map(|n| waiting(&format!("u{n:02}/main"), BuildReason::AutoStart, 0)).collect();
+        let mut begun = Vec::new();
+        while !queue.is_empty() {
+            if begun.len() == 8 {
+                queue.push(waiting("zoe/main", BuildReason::User, 5));
+            }
+            let next = next(queue.clone(), 0, 4);
+            assert!(next.len() <= 4);
+            queue.retain(|waiting| !next.contains(&waiting.workspace));
+            begun.extend(next);
+        }
+        assert_eq!((begun.len(), begun[8].to_string().as_str()), (101, "zoe/main"), "she waits for nobody's schedule");
+        let mut once = begun.clone();
+        once.sort();
+        once.dedup();
+        assert_eq!(once.len(), begun.len());
+    }
+
+    #[test]
     fn people_come_before_schedules_and_the_oldest_first() {
         let queue = vec![
             waiting("a/main", BuildReason::AutoStart, 1),

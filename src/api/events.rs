@@ -21,7 +21,7 @@ const KEEP_ALIVE: Duration = Duration::from_secs(20);
 /// Streams what happens to the workspaces that the caller may see, until hearthd stops
 #[utoipa::path(get, path = "/v1/events", tag = "daemon", responses(
     (status = 200, content_type = "text/event-stream", body = String,
-     description = "Events `state stage built config engine auto-off` with JSON as data; `lagged` where some were lost: look at the list again"),
+     description = "Events `state stage built auto-start auto-off config engine` with JSON as data; `lagged` where some were lost: look at the list again"),
     (status = 503, body = ErrorBody)))]
 pub(super) async fn events(
     State(context): State<ApiContext>,
@@ -52,6 +52,7 @@ fn shape(event: &Event) -> sse::Event {
         Event::State { .. } => "state",
         Event::Stage { .. } => "stage",
         Event::Built { .. } => "built",
+        Event::AutoStart { .. } => "auto-start",
         Event::Config { .. } => "config",
         Event::Engine { .. } => "engine",
         Event::AutoOff { .. } => "auto-off",
@@ -72,6 +73,7 @@ fn workspace(event: &Event) -> Option<&WorkspaceId> {
         Event::State { workspace, .. }
         | Event::Stage { workspace, .. }
         | Event::Built { workspace, .. }
+        | Event::AutoStart { workspace, .. }
         | Event::AutoOff { workspace, .. } => Some(workspace),
         Event::Config { .. } | Event::Engine { .. } => None,
     }

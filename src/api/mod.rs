@@ -30,6 +30,7 @@ mod holds;
 mod homes;
 mod openapi;
 mod rate;
+mod schedule;
 mod serve;
 mod settings;
 mod shape;
@@ -73,6 +74,8 @@ pub fn router(context: ApiContext) -> Router {
         .route("/v1/homes/{home}", delete(homes::delete))
         .route("/v1/homes/{home}/restore", post(homes::restore))
         .route("/v1/workspaces/{user}/{name}/settings", get(settings::of_workspace).patch(settings::set_of_workspace))
+        .route("/v1/workspaces/{user}/{name}/schedule", get(schedule::show))
+        .route("/v1/users/{user}/away", get(schedule::away).post(schedule::set_away))
         .route("/v1/users/{user}/settings", get(settings::of_user).patch(settings::set_of_user))
         .route("/v1/users/{user}/git-key", get(users::git_key))
         .route("/v1/status", get(status::status))

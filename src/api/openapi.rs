@@ -5,7 +5,9 @@ use std::sync::LazyLock;
 use axum::Json;
 use utoipa::OpenApi;
 
-use super::{actions, audit, builds, config, enter, events, holds, homes, settings, status, users, why, workspaces};
+use super::{
+    actions, audit, builds, config, enter, events, holds, homes, schedule, settings, status, users, why, workspaces,
+};
 
 /// Workspaces of a team that shares one server, over Unix sockets: on the host's the caller is known by its account, on
 /// a workspace's by a bearer token. Every error is `{"error": {"code", "message", "hint"}}`. While Docker is away
@@ -35,6 +37,9 @@ use super::{actions, audit, builds, config, enter, events, holds, homes, setting
         homes::restore,
         homes::delete_workspace,
         users::git_key,
+        schedule::show,
+        schedule::away,
+        schedule::set_away,
         settings::of_workspace,
         settings::set_of_workspace,
         settings::of_user,
@@ -70,7 +75,7 @@ mod tests {
         let world = World::new();
         let document = world.ask_as(&account("ops"), "GET", "/v1/openapi.json", "").await.json();
         let paths = document["paths"].as_object().unwrap();
-        assert_eq!(paths.len(), 26);
+        assert_eq!(paths.len(), 28);
         for (path, methods) in paths.iter().filter(|(path, _)| *path != "/v1/events") {
             for method in methods.as_object().unwrap().keys() {
                 let uri = path

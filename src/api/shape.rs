@@ -9,8 +9,9 @@ use crate::config::effective::effective;
 use crate::config::settings::{AutoStart as StartAt, Limit};
 use crate::config::show::Row;
 use crate::config::{Effective, Members, Settings};
-use crate::handle::View;
+use crate::handle::{Schedule, Snapshot, View};
 use crate::model::{BuildRecord, Evidence, State, WorkspaceId};
+use crate::schedule::NextStart;
 use crate::store::AuditEntry;
 
 /// Returns a workspace's effective values; `None` where no file declares it.
@@ -19,8 +20,8 @@ pub(super) fn in_force(settings: &Settings, members: &Members, id: &WorkspaceId)
 }
 
 /// Returns a workspace as `hearth list` shows it.
-pub(super) fn workspace(view: &View, settings: &Settings, members: &Members) -> Workspace {
-    let wanted = in_force(settings, members, &view.id);
+pub(super) fn workspace(view: &View, settings: &Settings, snapshot: &Snapshot) -> Workspace {
+    let wanted = in_force(settings, &snapshot.members, &view.id);
     let (warnings, outdated) = match &view.state {
         State::Running { warnings, outdated, .. } => (warnings.clone(), outdated.clone()),
         State::Building { .. } => (view.build.as_ref().map(|build| build.warnings.clone()).unwrap_or_default(), vec![]),
@@ -43,7 +44,7 @@ pub(super) fn workspace(view: &View, settings: &Settings, members: &Members) -> 
             at: view.activity.off_at,
             held_until: view.activity.held_until,
         },
-        auto_start: auto_start(wanted.as_ref(), settings),
+        auto_start: auto_start(wanted.as_ref(), settings, snapshot.schedules.get(&view.id).map(AsRef::as_ref)),
         resources: resources(wanted.as_ref()),
         usage: Usage { cpu: view.activity.usage.cpu, memory: view.activity.usage.memory, home_bytes: None },
         connections: view.activity.connections.and_then(|count| u32::try_from(count).ok()),
@@ -51,11 +52,11 @@ pub(super) fn workspace(view: &View, settings: &Settings, members: &Members) -> 
 }
 
 /// Returns a workspace in full; `home` is the volume's name.
-pub(super) fn detail(view: &View, settings: &Settings, members: &Members, home: Option<String>) -> WorkspaceDetail {
-    let wanted = in_force(settings, members, &view.id);
+pub(super) fn detail(view: &View, settings: &Settings, snapshot: &Snapshot, home: Option<String>) -> WorkspaceDetail {
+    let wanted = in_force(settings, &snapshot.members, &view.id);
     let last = view.build.as_ref();
     WorkspaceDetail {
-        summary: workspace(view, settings, members),
+        summary: workspace(view, settings, snapshot),
         declared: view.declared,
         home,
         container: view.inside.as_ref().map(|inside| inside.container.clone()),
@@ -131,13 +132,17 @@ fn threshold(wanted: &Effective) -> Option<u64> {
     }
 }
 
-fn auto_start(wanted: Option<&Effective>, settings: &Settings) -> AutoStart {
+fn auto_start(wanted: Option<&Effective>, settings: &Settings, schedule: Option<&Schedule>) -> AutoStart {
+    let next = schedule.and_then(|schedule| match schedule.next {
+        NextStart::At(at) => Some(at),
+        NextStart::Paused { .. } | NextStart::None(_) => None,
+    });
     let at = wanted.and_then(|wanted| match &wanted.auto_start.value {
         StartAt::At { time, .. } => Some(time.strftime("%H:%M").to_string()),
         StartAt::Never => None,
     });
     let zone = wanted.map_or(&settings.server.timezone.value, |wanted| &wanted.timezone.value);
-    AutoStart { at, zone: zone.name.clone(), next: None }
+    AutoStart { at, zone: zone.name.clone(), next }
 }
 
 fn resources(wanted: Option<&Effective>) -> Resources {

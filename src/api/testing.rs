@@ -30,12 +30,14 @@ use crate::access::Person;
 pub(crate) use crate::access::testing::{account, settings};
 use crate::activity::HoldId;
 use crate::config::Settings;
+use crate::config::settings::{AutoStart, Limit};
 use crate::enter::Visitor;
 use crate::handle::{
-    Activity, ConfigView, EngineView, Event, Explained, Handle, Held, Inside, Rejected, Request, SettingsChanged,
-    Snapshot, Started, View,
+    Activity, ConfigView, EngineView, Event, Explained, Handle, Held, Inside, Rejected, Request, Schedule,
+    SettingsChanged, Snapshot, Started, View,
 };
 use crate::model::{BuildNumber, BuildReason, Moment, OffReason, Requester, State, UserName, WorkspaceId};
+use crate::schedule::{Plan, next_start};
 use crate::store::{AuditEntry, AuditFilter, Store};
 use crate::trash::Trashed;
 
@@ -96,7 +98,21 @@ pub(crate) fn snapshot(settings: &Settings) -> Snapshot {
         rejected: Some(rejected),
     };
     let engine = EngineView::Here { version: "20.10.24".into(), api: "1.41".into() };
-    Snapshot { workspaces, engine, config, members: Arc::default(), foreign: vec![], blind: None, started_at: at(0) }
+    let (members, schedules) = (Arc::default(), schedules(settings));
+    Snapshot { workspaces, engine, config, members, schedules, foreign: vec![], blind: None, started_at: at(0) }
+}
+
+/// Every workspace of [`settings`] starts at 09:00 in its zone.
+fn schedules(settings: &Settings) -> Arc<BTreeMap<WorkspaceId, Arc<Schedule>>> {
+    let one = |workspace: &crate::config::settings::Workspace| {
+        let org = settings.org_of(workspace);
+        let nine = AutoStart::At { time: jiff::civil::time(9, 0, 0, 0), days: None };
+        let plan = Plan::new(&nine, &workspace.timezone.value, &org.auto_start_days, &org.holidays, None);
+        let (last_used, pause_after) = (at(0), Limit::After(std::time::Duration::from_secs(7 * 86_400)));
+        let next = next_start(&plan, last_used, pause_after, at(100));
+        (workspace.id.clone(), Arc::new(Schedule { plan, last_used, pause_after, next, due: None, last: None }))
+    };
+    Arc::new(settings.workspaces.values().map(one).collect())
 }
 
 /// What stands behind the API in a test, as far as it is not the daemon's loop.
@@ -310,6 +326,9 @@ fn accept(request: Request) {
         Request::RestoreHome { reply, .. } => {
             let _ = reply.send(Ok(()));
         }
+        Request::Away { reply, .. } => {
+            let _ = reply.send(Ok(()));
+        }
         Request::Set { reply, .. } => {
             let changed = SettingsChanged { before: vec![], after: vec![], effects: vec![] };
             let _ = reply.send(Ok(changed));
@@ -346,6 +365,7 @@ fn words(request: &Request) -> String {
             format!("trash {workspace} {} {requester}", home.as_deref().unwrap_or("-"))
         }
         Request::RestoreHome { workspace, home, requester, .. } => format!("restore {workspace} {home} {requester}"),
+        Request::Away { user, until, requester, .. } => format!("away {user} {until:?} {requester}"),
         Request::Set { owner, edits, requester, .. } => format!("set {owner} {edits:?} {requester}"),
         Request::Look { workspace, .. } => format!("look {workspace}"),
         Request::Why { workspace, .. } => format!("why {workspace}"),

@@ -2,8 +2,15 @@
 //!
 //! Times are RFC 3339 in UTC, durations in seconds, sizes in bytes; what is absent is `null`, never left out.
 
+mod settings;
+
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
+
+pub use settings::{
+    Away, LastStart, NoStart, Schedule, ScheduleDay, Setting, SettingsChanged, SettingsEffect, SettingsRequest,
+    TakesEffect,
+};
 
 use crate::model::{
     BuildNumber, BuildReason, BuildResult, Moment, OrgName, Outdated, Stage, StateName, UserName, Warning, WorkspaceId,
@@ -404,55 +411,6 @@ pub struct EffectiveValue {
     pub value: String,
     /// `FILE:LINE:COL`, `default` or `hearth set`.
     pub origin: String,
-}
-
-/// The body of a change of settings: what `hearth set` and `hearth reset` ask for.
-///
-/// A value is text as it stands in a configuration file, or JSON of the same meaning; `env.NAME` is one variable.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
-#[serde(default, deny_unknown_fields)]
-pub struct SettingsRequest {
-    #[schema(value_type = Object, example = json!({"cpus": 4, "auto_start": "09:00", "env.EDITOR": "vim"}))]
-    pub set: std::collections::BTreeMap<String, serde_json::Value>,
-    /// Keys whose setting is taken back, so that what the files say holds.
-    pub reset: std::collections::BTreeSet<String>,
-}
-
-/// One value that members can set.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
-pub struct Setting {
-    pub key: String,
-    /// What is in force.
-    pub value: String,
-    /// `FILE:LINE:COL`, `default`, `hearth set`, or `hearth set, bounded by the org`.
-    pub origin: String,
-    /// What was set, whether or not the org allows it.
-    pub set: Option<String>,
-}
-
-/// What a change of settings did.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
-pub struct SettingsChanged {
-    /// The keys that were named.
-    pub settings: Vec<Setting>,
-    pub effects: Vec<SettingsEffect>,
-}
-
-/// When a change counts for a workspace.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
-pub struct SettingsEffect {
-    #[schema(value_type = String)]
-    pub workspace: WorkspaceId,
-    pub keys: Vec<String>,
-    pub takes_effect: TakesEffect,
-}
-
-/// See [`SettingsEffect`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "kebab-case")]
-pub enum TakesEffect {
-    AtOnce,
-    NextBuild,
 }
 
 /// A user's public Git key.

@@ -18,7 +18,7 @@ use crate::access::{Verb, check};
 pub(super) async fn list(State(context): State<ApiContext>, caller: Caller) -> Json<Vec<Workspace>> {
     let (snapshot, settings) = (context.handle.snapshot(), context.handle.settings());
     let seen = snapshot.workspaces.values().filter(|v| check(&settings, &caller.0, Verb::See, &v.id, &v.org).is_ok());
-    Json(seen.map(|view| shape::workspace(view, &settings, &snapshot.members)).collect())
+    Json(seen.map(|view| shape::workspace(view, &settings, &snapshot)).collect())
 }
 
 /// Shows one workspace in full
@@ -34,5 +34,5 @@ pub(super) async fn show(
     let recorded = context.outside.store.workspaces().await;
     let recorded = recorded.map_err(|error| ApiError::internal("reading the state database", &error.into()))?;
     let home = recorded.into_iter().find(|record| record.id == id).and_then(|record| record.home);
-    Ok(Json(shape::detail(&reached.view, &reached.settings, &reached.snapshot.members, home.map(|home| home.volume))))
+    Ok(Json(shape::detail(&reached.view, &reached.settings, &reached.snapshot, home.map(|home| home.volume))))
 }

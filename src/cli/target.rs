@@ -34,16 +34,15 @@ impl FromStr for Name {
     }
 }
 
-impl From<Option<Name>> for Target {
-    fn from(workspace: Option<Name>) -> Self {
-        Self { workspace }
-    }
-}
-
 impl Target {
     /// Returns the argument that somebody else has read.
     pub(crate) fn of(workspace: Option<Name>) -> Self {
         Self { workspace }
+    }
+
+    /// Returns whether none is named.
+    pub(crate) fn is_left_out(&self) -> bool {
+        self.workspace.is_none()
     }
 
     /// Returns the workspace that is meant.

@@ -21,7 +21,7 @@ use super::outside;
 use super::reconcile::{Inlets, Reconciler};
 use super::sensors::HostSensors;
 use super::systemd::{self, Service};
-use super::watch;
+use super::{wake, watch};
 use crate::api::{self, ApiContext};
 use crate::config::Sources;
 use crate::docker::{BollardEngine, Engine};
@@ -88,7 +88,8 @@ impl App {
             stop: stop.clone(),
         };
         let assembled = assemble(surroundings, settings, config, reloads).await?;
-        let Assembled { reconciler, inlets, handle, visitors, tools, entries } = assembled;
+        let Assembled { reconciler, inlets, handle, visitors, tools, entries, alarm } = assembled;
+        tasks.spawn(wake::wake(alarm, clock.clone(), stop.clone()));
         let listener = host_listener(&server.run_dir.join("hearth.sock"), &service)?;
         tasks.spawn(watch::watch(watching.0, watching.1, handle.watch_settings(), reloads_in));
         let context =

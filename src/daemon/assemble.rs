@@ -16,8 +16,10 @@ use super::execute::Executor;
 use super::homes::Homes;
 use super::members;
 use super::reconcile::{Inlets, Outlets, Reconciler};
+use super::schedule::Schedules;
 use super::sensors::Sensors;
 use super::systemd::Service;
+use super::wake::Alarm;
 use super::world::{Tracked, World};
 use crate::activity::Ledger;
 use crate::build::log::Logs;
@@ -53,6 +55,8 @@ pub(super) struct Assembled {
     pub(super) visitors: mpsc::Receiver<Visitor>,
     pub(super) tools: Arc<Tools>,
     pub(super) entries: Entries,
+    /// Whoever rings it makes the loop look at once; it looks by itself in time, too.
+    pub(super) alarm: Alarm,
 }
 
 /// Joins them, with what the database remembers.
@@ -82,11 +86,13 @@ pub(super) async fn assemble(
     let mut world = remember(&store, now, &boot_id).await?;
     world.homes = Homes::remember(&store).await?;
     let members = Arc::new(members::remember(&store).await?);
+    let schedules = Schedules::remember(&store).await?;
     let snapshot = Snapshot {
         workspaces: BTreeMap::new(),
         engine: EngineView::Unknown,
         config: config.clone(),
         members: members.clone(),
+        schedules: Arc::default(),
         foreign: Vec::new(),
         blind: None,
         started_at: now.wall,
@@ -96,6 +102,8 @@ pub(super) async fn assemble(
     let (snapshot, snapshots) = watch::channel(Arc::new(snapshot));
     let (settings_out, settings_in) = watch::channel(settings.clone());
     let (events_out, _) = broadcast::channel(256);
+    let (alarm, set_to) = watch::channel(None);
+    let (ring, alarms) = mpsc::channel(1);
     let handle = Handle::new(requests_in, snapshots, settings_in, events_out.clone());
     let wall = clock.clone();
     let entries = Entries::new(move || wall.now().wall);
@@ -109,11 +117,11 @@ pub(super) async fn assemble(
         tasks,
         stopping: stop,
     };
-    let outlets = Outlets { snapshot, settings: settings_out, events: events_out };
+    let outlets = Outlets { snapshot, settings: settings_out, events: events_out, alarm };
     let in_force = InForce { settings, members };
-    let reconciler = Reconciler::new(executor, world, in_force, config, outlets, Memory::new(boot_id));
-    let inlets = Inlets { requests, reports, engine: events, reloads };
-    Ok(Assembled { reconciler, inlets, handle, visitors, tools, entries })
+    let reconciler = Reconciler::new(executor, world, in_force, config, outlets, Memory::new(boot_id), schedules);
+    let inlets = Inlets { requests, reports, engine: events, reloads, alarms };
+    Ok(Assembled { reconciler, inlets, handle, visitors, tools, entries, alarm: Alarm { set_to, ring } })
 }
 
 /// Takes up what the database says: builds that were cut off wait again.

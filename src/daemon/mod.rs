@@ -17,11 +17,13 @@ mod reload;
 mod reports;
 mod requests;
 mod sampling;
+mod schedule;
 mod sensors;
 #[cfg(test)]
 mod simulation;
 mod start;
 pub mod systemd;
+mod wake;
 mod watch;
 mod world;
 

@@ -21,6 +21,7 @@ use super::activity::Memory;
 use super::execute::{Executor, Report};
 use super::reload::LineWaiter;
 use super::sampling::Sampling;
+use super::schedule::Schedules;
 use super::world::{Tracked, World};
 use crate::config::{InForce, Members, Settings};
 use crate::decide::{self, Action, Doing};
@@ -58,6 +59,8 @@ pub(super) struct Outlets {
     pub(super) snapshot: watch::Sender<Arc<Snapshot>>,
     pub(super) settings: watch::Sender<Arc<Settings>>,
     pub(super) events: broadcast::Sender<Event>,
+    /// When the loop wants to be woken.
+    pub(super) alarm: watch::Sender<Option<Moment>>,
 }
 
 /// Where the loop hears from.
@@ -67,6 +70,8 @@ pub(super) struct Inlets {
     pub(super) engine: mpsc::Receiver<EngineEvent>,
     /// SIGHUP, and files that changed.
     pub(super) reloads: mpsc::Receiver<Requester>,
+    /// The alarm rings: look now.
+    pub(super) alarms: mpsc::Receiver<()>,
 }
 
 /// The loop's state.
@@ -86,6 +91,7 @@ pub(super) struct Reconciler {
     pub(super) looks: Looks,
     pub(super) memory: Memory,
     pub(super) sampling: Sampling,
+    pub(super) schedules: Schedules,
     /// Set by the first look: the API answers from then on.
     pub(super) looked: bool,
     /// Set by the first look that showed anything.
@@ -100,6 +106,7 @@ impl Reconciler {
         config: ConfigView,
         outlets: Outlets,
         memory: Memory,
+        schedules: Schedules,
     ) -> Self {
         let started_at = executor.now().wall;
         let looks = Looks { wanted: true, ..Looks::default() };
@@ -119,6 +126,7 @@ impl Reconciler {
             looks,
             memory,
             sampling: Sampling::default(),
+            schedules,
             looked: false,
             swept: false,
         }
@@ -148,6 +156,7 @@ impl Reconciler {
                 Some(report) = inlets.reports.recv() => self.report(report).await,
                 Some(request) = inlets.requests.recv() => self.request(request).await,
                 Some(requester) = inlets.reloads.recv() => self.reload_unasked(&requester).await,
+                Some(()) = inlets.alarms.recv() => {}
                 Some(event) = inlets.engine.recv() => self.engine_event(event).await,
                 () = tokio::time::sleep(wait) => {
                     self.looks.wanted = true;
@@ -166,6 +175,10 @@ impl Reconciler {
         self.look();
         let mut wait = if matches!(self.engine, EngineView::Here { .. }) { RESYNC } else { RETRY };
         if self.looked && matches!(self.engine, EngineView::Here { .. }) {
+            self.turn_schedules(now).await;
+            if let Some(at) = self.schedules.ask_again_at() {
+                wait = wait.min(until(at, now));
+            }
             let (mut waiting, mut actions) = (Vec::new(), Vec::new());
             for (id, tracked) in &self.world.workspaces {
                 if let Some(at) = tracked.not_before.filter(|at| *at > now.wall) {
@@ -311,6 +324,7 @@ impl Reconciler {
             engine,
             config: self.config.clone(),
             members: self.members.clone(),
+            schedules: self.schedules.shown(),
             foreign: self.foreign.clone(),
             blind: self.executor.sensors.blind().or_else(|| self.world.blind()),
             started_at: self.started_at,

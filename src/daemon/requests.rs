@@ -46,6 +46,9 @@ impl Reconciler {
             Request::RestoreHome { workspace, home, requester, reply } => {
                 let _ = reply.send(self.restore_home(&workspace, home, &requester).await);
             }
+            Request::Away { user, until, requester, reply } => {
+                let _ = reply.send(self.away(&user, until, &requester).await);
+            }
             Request::Set { owner, edits, requester, reply } => self.set(owner, edits, &requester, reply).await,
         }
     }

@@ -116,10 +116,11 @@ async fn run(config: PathBuf) -> anyhow::Result<ExitCode> {
 /// Logs to the journal where standard error is connected to it, else to standard error. `HEARTH_LOG` sets levels.
 fn log() {
     let levels = std::env::var("HEARTH_LOG").unwrap_or_else(|_| "info".into());
-    let (filter, refused) = match EnvFilter::try_new(format!("{levels},bollard=info,hyper=info")) {
-        Ok(filter) => (filter, None),
-        Err(error) => ("info".into(), Some(error)),
-    };
+    let (filter, refused) =
+        match EnvFilter::try_new(format!("{levels},bollard=info,hyper=info,tokio_cron_scheduler=warn")) {
+            Ok(filter) => (filter, None),
+            Err(error) => ("info".into(), Some(error)),
+        };
     let registry = tracing_subscriber::registry().with(filter);
     match tracing_journald::layer().ok().filter(|_| std::env::var_os("JOURNAL_STREAM").is_some()) {
         Some(journal) => {

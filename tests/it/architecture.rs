@@ -22,8 +22,11 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("helper", &["model"]),
     ("enter", &["model", "helper"]),
     ("build", &["blocking", "model", "config", "docker", "enter", "handle", "helper", "store", "trash"]),
-    ("handle", &["model", "config", "access", "activity", "trash"]),
-    ("api", &["model", "config", "access", "activity", "handle", "store", "build", "enter", "daemon", "trash"]),
+    ("handle", &["model", "config", "access", "activity", "schedule", "trash"]),
+    (
+        "api",
+        &["model", "config", "access", "activity", "handle", "schedule", "store", "build", "enter", "daemon", "trash"],
+    ),
     ("cli", &["model", "config", "api", "enter", "helper"]),
 ];
 

@@ -23,6 +23,7 @@ mod pulls;
 mod quickstart;
 mod restart;
 mod roles;
+mod schedule;
 mod secrets;
 mod settings;
 mod ssh;

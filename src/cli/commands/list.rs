@@ -5,7 +5,7 @@ use crate::cli::Context;
 use crate::cli::error::Result;
 use crate::cli::render::Style;
 use crate::cli::render::table::{Cell, table};
-use crate::cli::render::time::{between, short};
+use crate::cli::render::time::{between, relative, short};
 use crate::model::{BuildResult, Moment, StateName};
 
 /// List the workspaces that you may see
@@ -41,7 +41,7 @@ fn text(workspaces: &[Workspace], now: Moment, colours: bool) -> String {
                 Cell::from(idle(workspace, now)),
                 Cell::from(goes_off(workspace, now)),
                 workspace.build.as_ref().map_or_else(|| Cell::from("-"), build),
-                Cell::new(notes(workspace), Style::Warn),
+                Cell::new(notes(workspace, now), Style::Warn),
             ]
         })
         .collect();
@@ -93,8 +93,12 @@ fn build(build: &Build) -> Cell {
     }
 }
 
-fn notes(workspace: &Workspace) -> String {
+fn notes(workspace: &Workspace, now: Moment) -> String {
     let mut notes = vec![];
+    let rests = matches!(workspace.state, StateName::Off | StateName::Failed);
+    if let Some(next) = workspace.auto_start.next.filter(|_| rests) {
+        notes.push(format!("starts {}", relative(next, now)));
+    }
     if let [one] = &workspace.warnings[..] {
         notes.push(format!("warning: {}", one.message));
     } else if !workspace.warnings.is_empty() {
@@ -129,6 +133,7 @@ mod tests {
         let mut never = samples::workspace("dana/main");
         never.state = StateName::Off;
         never.build = None;
+        never.auto_start.next = Some(samples::at(41 + 7_800 + 50_400));
         warned.connections = Some(1);
         let mut idle = samples::workspace("alice/main");
         idle.auto_off.at = Some(samples::at(41 + 7_800 + 6_600));
@@ -141,7 +146,7 @@ mod tests {
         alice/web   building configure  debian:12  2h10m  -     -         17
         bob/main    failed              -          2h10m  -     -         17 failed
         carol/main  running             debian:12  2h10m  -     in use    17         warning: configure ended with exit code 7; outdated: image, env
-        dana/main   off                 debian:12  2h10m  -     -         -
+        dana/main   off                 debian:12  2h10m  -     -         -          starts in 14h
         ");
     }
 }

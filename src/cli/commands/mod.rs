@@ -1,6 +1,7 @@
 //! The commands, one file each.
 
 mod audit;
+mod away;
 mod build;
 mod cancel;
 mod completion;
@@ -16,6 +17,7 @@ mod man;
 mod personalize;
 mod rebuild;
 mod release;
+mod schedule;
 mod set;
 mod show;
 mod ssh;
@@ -47,6 +49,8 @@ pub(crate) enum Command {
     Personalize(personalize::Args),
     Set(set::SetArgs),
     Reset(set::ResetArgs),
+    Schedule(schedule::Args),
+    Away(away::Args),
     #[command(subcommand)]
     Git(git::Command),
     #[command(subcommand)]
@@ -80,6 +84,8 @@ impl Command {
             Command::Reset(args) => args.run(context).await,
             Command::Why(args) => args.run(context).await,
             Command::Release(args) => args.run(context).await,
+            Command::Schedule(args) => args.run(context).await,
+            Command::Away(args) => args.run(context).await,
             Command::Git(command) => command.run(context).await,
             Command::Home(command) => command.run(context).await,
             Command::Delete(args) => args.run(context).await,

@@ -116,7 +116,7 @@ async fn path(client: &Client, me: bool, user: Option<UserName>, workspace: Opti
     let name = workspace.map(|name| name.parse::<Name>()).transpose();
     let name =
         name.map_err(|error| Error::new(Kind::Usage, error.to_string()).hint("hearth set WORKSPACE KEY=VALUE…"))?;
-    Ok(format!("/v1/workspaces/{}/settings", Target::from(name).resolve(client).await?))
+    Ok(format!("/v1/workspaces/{}/settings", Target::of(name).resolve(client).await?))
 }
 
 async fn change(context: &Context, client: &Client, path: &str, request: &SettingsRequest) -> Result<()> {

@@ -58,7 +58,7 @@ pub enum Kind {
 }
 
 impl Refused {
-    fn malformed(message: impl Into<String>, hint: impl Into<String>) -> Self {
+    pub(crate) fn malformed(message: impl Into<String>, hint: impl Into<String>) -> Self {
         Self { kind: Kind::Malformed, message: message.into(), hint: hint.into() }
     }
 }
