@@ -5,10 +5,10 @@
 server=hearth-acceptance-$HEARTH_TEST_RUN
 server_packages=(adduser dbus docker.io iproute2 iptables jq man-db openssh-server systemd systemd-sysv)
 
-# Makes the server's image, once per machine and version of this file: the root lies where the tests keep theirs.
+# Makes the server's image, once per machine and for what is in it: the root lies where the tests keep theirs.
 server_image() {
   local version root cache=${XDG_CACHE_HOME:-$HOME/.cache}/hearth-tests
-  version=$(cat packaging/debian-root /etc/os-release tests/acceptance/server.sh | sha256sum | cut -c1-12)
+  version=$( (cat packaging/debian-root /etc/os-release; echo "${server_packages[*]}") | sha256sum | cut -c1-12)
   image=hearth-test-server:$version
   ! docker image inspect "$image" >/dev/null 2>&1 || return 0
   root=$cache/server-$version.tar
@@ -30,7 +30,7 @@ server_up() {
     --security-opt seccomp=unconfined --security-opt apparmor=unconfined \
     --tmpfs /run --tmpfs /tmp --volume "$server:/var/lib/docker" --env container=docker \
     --stop-signal SIGRTMIN+3 --stop-timeout 60 "$image" sh -c "$server_init" >/dev/null
-  for file in inside; do docker cp --quiet "tests/acceptance/$file.sh" "$server:/usr/local/lib/"; done
+  docker cp tests/acceptance/inside.sh "$server:/usr/local/lib/" >/dev/null
   server_booted
 }
 

@@ -13,11 +13,12 @@ all_steps() {
   step "manual pages and completions are there" pages
   step "guide: registries and secrets" guide administration 'Registries and secrets'
   step "guide: day by day" guide administration 'Day by day'
-  for section in Enter 'What stays and what goes' 'Make it yours' Keys 'Other resources' 'When it goes off' Homes; do
+  for section in Enter 'What stays and what goes' 'Make it yours' Keys 'Other resources' 'When it goes off' 'When it starts' Homes; do
     step "guide for those who work in it: ${section,}" guide using "$section"
   done
   step "a reload with a typo fails with the reason, and changes nothing" typo
   step "a restart: workspaces and callers do not notice, sessions are told" restart
+  step "HEARTH_LOG says more, and the journal knows of whom" levels
   step "hearthd killed, and hanging: systemd starts it again" crash
   step "Docker restarted: workspaces come back as they were" docker_restart
   step "guide: backup and restore" guide administration 'Backup and restore'
@@ -27,7 +28,7 @@ all_steps() {
   step "the server reboots: workspaces come back" reboot
   step "apt remove: workspaces run on; installed again, it takes them up" removed
   step "apt purge: the homes are there, and come back" purged
-  step "a day in the life: unused workspaces go off, held and used ones do not" day
+  step "a day in the life: what is unused goes off, what is held or used does not; in the morning it starts" day
   step "nothing in the guides was left out" nothing_left_out
 }
 
@@ -58,7 +59,7 @@ boot() {
     docker run --name base whole sh -c "userdel --remove coder 2>&1 && rm /etc/sudoers.d/coder"
     docker commit base debian:bookworm >/dev/null
     docker rm base >/dev/null'
-  docker cp --quiet "$work/old/." "$server:/root/"
+  docker cp "$work/old/." "$server:/root/"
   on 'echo "figure: $(systemctl --version | head -1), Docker $(docker version --format "{{.Server.Version}}")"'
 }
 
@@ -127,6 +128,16 @@ restart() {
     same "$before" "$(containers)"
     enter alice/main "kill -0 \$(cat ~/pid)"
     has "$(hearth ssh alice/main -- hearth list)" alice/main'
+}
+
+levels() {
+  on 'echo HEARTH_LOG=debug >/etc/default/hearth
+    systemctl restart hearth
+    hearth rebuild bob/main
+    [ "$(journalctl -u hearth PRIORITY=7 WORKSPACE=bob/main --output cat | wc --lines)" -gt 0 ]
+    has "$(journalctl -u hearth PRIORITY=6 WORKSPACE=bob/main BUILD=$(of bob/main .build.number) --output cat)" "built \`bob/main\`"
+    rm /etc/default/hearth
+    systemctl restart hearth'
 }
 
 crash() {
@@ -267,9 +278,19 @@ auto_off_override = "modify"
 [users.erin]
 orgs  = ["field"]
 
+[users.erin.workspaces.main]
+ports = ["127.0.0.1:8080:8080"]
+
 [users.frank]
 orgs  = ["field"]
 TOML
+  put /var/tmp/echo.pl 644 <<'PERL'
+use IO::Socket::INET;
+my $listener = IO::Socket::INET->new(LocalAddr => '0.0.0.0:8080', Listen => 5, ReuseAddr => 1);
+while (my $client = $listener->accept) {
+  if (!fork) { while (sysread $client, my $bytes, 4096) { syswrite $client, $bytes } exit }
+}
+PERL
   on 'for user in erin frank; do adduser --quiet --disabled-password --gecos "" $user; done
     systemctl reload hearth
     soon 60 all_run
@@ -293,14 +314,30 @@ TOML
     has "$(su - erin -c "hearth why main")" training
     wait $at_work || true
     soon 40 is frank/main off
-    sleep 20
+    # His next morning is within the minute.
+    at=$(date --date "65 seconds" +%H:%M)
+    su - frank -c "hearth set main auto_start=$at"
+    soon 90 is frank/main running
+    same "$(of frank/main .build.reason)" auto-start
     is erin/main running
     has "$(su - erin -c "hearth why main")" training
+    # Evidence of use is read from her container, hardened as the service is.
+    has "$(hearth status --json | jq --compact-output .notes)" "[]"
+    hearth ssh erin/main -- sh -c "cat >echo.pl; nohup perl echo.pl >/dev/null 2>&1 &" </var/tmp/echo.pl
+    soon 10 bash -c "exec 3<>/dev/tcp/127.0.0.1/8080; echo hello >&3; read -t 2 -r answer <&3"
+    exec 3<>/dev/tcp/127.0.0.1/8080
+    echo hello >&3
+    read -r answer <&3
+    same "$answer" hello
+    soon 20 eval "hearth why erin/main | tee /run/why | grep --quiet 8080"
+    cat /run/why
+    exec 3>&-
     su - erin -c "hearth release main"
     soon 60 is erin/main off
     # The other org has other rules.
     is alice/main running
     is bob/main running
+    soon 60 is frank/main off
     su - frank -c "hearth start main"
     same "$(su - frank -c "hearth ssh main -- cat back")" back'
 }
