@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use crate::activity::{Outlook, Step};
 use crate::model::{
-    BuildReason, BuildRecord, BuildResult, Moment, OffReason, Outdated, Power, Stage, State, StopReason, Warning,
+    BuildReason, BuildRecord, BuildResult, Moment, Now, OffReason, Outdated, Power, Stage, Stamp, State, StopReason,
+    Warning,
 };
 
 /// What is known of one workspace at one moment.
@@ -17,7 +18,7 @@ pub struct Facts<'a> {
     pub power_since: Moment,
     pub container: Observed,
     /// Ends without being asked, of this container, newest last (rule L9).
-    pub ends: &'a [Moment],
+    pub ends: &'a [Stamp],
     /// What hearthd is doing to it.
     pub doing: Option<Doing>,
     /// The last build that began.
@@ -108,7 +109,7 @@ pub const ENDS_ALLOWED: usize = 5;
 pub const WINDOW: Duration = Duration::from_secs(600);
 
 /// Decides what is to be done to one workspace.
-pub fn decide(facts: &Facts<'_>, now: Moment) -> Decision {
+pub fn decide(facts: &Facts<'_>, now: Now) -> Decision {
     let decision = |action, because: String| Decision { action, because, ask_again_at: None };
     if let Some(doing) = facts.doing {
         return decision(Action::Nothing, doing_text(doing));
@@ -165,24 +166,25 @@ fn by_use(facts: &Facts<'_>, runs: &str) -> Decision {
 }
 
 /// Decides about a container that ended without being asked.
-fn recover(facts: &Facts<'_>, now: Moment) -> Decision {
+fn recover(facts: &Facts<'_>, now: Now) -> Decision {
     let recent = recent_ends(facts.ends, now);
     if recent >= ENDS_ALLOWED {
         let because = format!("its container ended {recent} times within ten minutes");
         return Decision { action: Action::GiveUp, because, ask_again_at: None };
     }
-    let wait = back_off(recent);
-    let at = facts.ends.last().map_or(now, |last| *last + wait);
-    if at <= now {
+    let passed = facts.ends.last().map_or(Duration::MAX, |last| now.since(*last));
+    let left = back_off(recent).saturating_sub(passed);
+    if left.is_zero() {
         let because = "its container ended without being asked: it is started again".into();
         return Decision { action: Action::Recover, because, ask_again_at: None };
     }
+    let at = now.wall.saturating_add(left).unwrap_or(now.wall);
     let because = format!("its container ended without being asked: it is started again at {at:.0}");
     Decision { action: Action::Nothing, because, ask_again_at: Some(at) }
 }
 
-fn recent_ends(ends: &[Moment], now: Moment) -> usize {
-    ends.iter().filter(|end| now.duration_since(**end).unsigned_abs() <= WINDOW).count()
+fn recent_ends(ends: &[Stamp], now: Now) -> usize {
+    ends.iter().filter(|end| now.since(**end) <= WINDOW).count()
 }
 
 /// How long to wait before the restart that follows the `n`-th end: none, then 1 s, 4 s, 16 s, …
@@ -269,6 +271,11 @@ mod tests {
         Moment::from_second(1_800_000_000 + second).unwrap()
     }
 
+    fn now(second: i64) -> Now {
+        let boot = Duration::from_secs(u64::try_from(1000 + second).unwrap());
+        Now { wall: at(second), boot }
+    }
+
     fn build(result: Option<BuildResult>) -> BuildRecord {
         BuildRecord {
             number: BuildNumber(3),
@@ -334,7 +341,7 @@ mod tests {
         for (power, container, build, action, name) in cases {
             let facts = facts(power, container, build);
             let case = format!("{power:?} {container:?} {:?}", build.map(|build| build.result));
-            assert_eq!(decide(&facts, at(100)).action, action, "{case}");
+            assert_eq!(decide(&facts, now(100)).action, action, "{case}");
             assert_eq!(state(&facts).name(), name, "{case}");
         }
     }
@@ -355,13 +362,13 @@ mod tests {
             };
             for container in [RUNNING, PAUSED] {
                 let facts = Facts { outlook: Some(&outlook), ..facts(Power::On, container, Some(&ok)) };
-                let decision = decide(&facts, at(10));
+                let decision = decide(&facts, now(10));
                 assert_eq!((decision.action, decision.ask_again_at), (action, Some(at(50))), "{step:?}");
             }
             // What is under way, and what should be off, come first.
             let doing = Some(Doing::Tending);
             let facts = Facts { outlook: Some(&outlook), doing, ..facts(Power::On, RUNNING, Some(&ok)) };
-            assert_eq!(decide(&facts, at(10)).action, Action::Nothing);
+            assert_eq!(decide(&facts, now(10)).action, Action::Nothing);
         }
     }
 
@@ -369,7 +376,7 @@ mod tests {
     fn l9_one_that_ended_after_its_time_is_stopped_and_not_started_again() {
         let ok = build(Some(BuildResult::Ok));
         let facts = Facts { overdue: true, ..facts(Power::On, Observed::Ended, Some(&ok)) };
-        assert_eq!(decide(&facts, at(10)).action, Action::Stop(StopReason::AutoOff));
+        assert_eq!(decide(&facts, now(10)).action, Action::Stop(StopReason::AutoOff));
     }
 
     #[test]
@@ -377,7 +384,7 @@ mod tests {
         for result in [BuildResult::Ok, BuildResult::Failed, BuildResult::Cancelled] {
             let build = build(Some(result));
             let facts = Facts { has_container: true, ..facts(Power::On, Observed::None, Some(&build)) };
-            assert_eq!(decide(&facts, at(100)).action, Action::Queue(BuildReason::Recovery), "{result:?}");
+            assert_eq!(decide(&facts, now(100)).action, Action::Queue(BuildReason::Recovery), "{result:?}");
         }
     }
 
@@ -386,9 +393,9 @@ mod tests {
         let waiting = build(None);
         let mut facts = facts(STOPPED, RUNNING, None);
         facts.queued = Some(&waiting);
-        assert_eq!(decide(&facts, at(0)).action, Action::RunQueued);
+        assert_eq!(decide(&facts, now(0)).action, Action::RunQueued);
         facts.doing = Some(Doing::Stopping { why: StopReason::Requested, since: at(0) });
-        assert_eq!(decide(&facts, at(0)).action, Action::Nothing);
+        assert_eq!(decide(&facts, now(0)).action, Action::Nothing);
         assert_eq!(state(&facts).name(), StateName::Stopping);
     }
 
@@ -396,20 +403,31 @@ mod tests {
     fn l9_ends_are_answered_with_growing_pauses_and_the_fifth_within_ten_minutes_gives_up() {
         let ok = build(Some(BuildResult::Ok));
         let mut facts = facts(Power::On, Observed::Ended, Some(&ok));
-        let ends = [at(0), at(10), at(20), at(30), at(40)];
+        let ends = [0, 10, 20, 30, 40].map(|second| now(second).stamp());
         let pauses = [0, 1, 4, 16];
-        for (n, pause) in pauses.into_iter().enumerate() {
+        for ((n, pause), end) in pauses.into_iter().enumerate().zip([0, 10, 20, 30]) {
             facts.ends = &ends[..=n];
-            let end = ends[n];
-            let due = end.checked_add(Duration::from_secs(pause)).unwrap();
-            assert_eq!(decide(&facts, due).action, Action::Recover, "end {n}");
+            assert_eq!(decide(&facts, now(end + pause)).action, Action::Recover, "end {n}");
             if pause > 0 {
-                let early = decide(&facts, end);
-                assert_eq!((early.action, early.ask_again_at), (Action::Nothing, Some(due)), "end {n}");
+                let early = decide(&facts, now(end));
+                assert_eq!((early.action, early.ask_again_at), (Action::Nothing, Some(at(end + pause))), "end {n}");
             }
         }
         facts.ends = &ends;
-        assert_eq!(decide(&facts, at(41)).action, Action::GiveUp);
-        assert_eq!(decide(&facts, at(11 * 60)).action, Action::Recover, "old ends are forgotten");
+        assert_eq!(decide(&facts, now(41)).action, Action::GiveUp);
+        assert_eq!(decide(&facts, now(11 * 60)).action, Action::Recover, "old ends are forgotten");
+    }
+
+    #[test]
+    fn p8_a_step_of_the_wall_clock_neither_hurries_nor_delays_a_restart() {
+        let ok = build(Some(BuildResult::Ok));
+        let ends = [now(0).stamp(), now(10).stamp()];
+        let facts = Facts { ends: &ends, ..facts(Power::On, Observed::Ended, Some(&ok)) };
+        for hours in [-5, 0, 9000] {
+            let stepped = |second| Now { wall: at(second + hours * 3600), ..now(second) };
+            let early = decide(&facts, stepped(10));
+            assert_eq!((early.action, early.ask_again_at), (Action::Nothing, Some(at(11 + hours * 3600))), "{hours}");
+            assert_eq!(decide(&facts, stepped(11)).action, Action::Recover, "{hours}");
+        }
     }
 }

@@ -82,7 +82,7 @@ async fn absence(handle: &Handle) -> String {
         if timeout(ABSENCE, back).await.is_err()
             && let EngineView::Away { why, .. } = &snapshot.engine
         {
-            return format!("Docker does not answer: {why}");
+            return format!("Docker does not answer: {why}. What was asked is done when it is back");
         }
     }
 }

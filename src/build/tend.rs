@@ -12,13 +12,27 @@ use crate::helper::bundle::{Facts, Inhabitant, Personalize};
 use crate::model::{BuildNumber, Hook, Stage, Warning, WarningKind};
 use crate::store::{ContainerRecord, WorkspaceRecord};
 
+/// Why an ended container was not started again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Unrecovered {
+    /// The engine went away: it is tried again when that is back, and counts for nothing.
+    Away(String),
+    Failed(String),
+}
+
 /// Starts an ended container as it was: start and inject, no hooks (rule L9).
 ///
 /// # Errors
 /// With what went wrong, for a person.
-pub async fn recover(tools: &Tools, record: WorkspaceRecord, in_force: &InForce, tell: Tell) -> Result<(), String> {
+pub async fn recover(
+    tools: &Tools,
+    record: WorkspaceRecord,
+    in_force: &InForce,
+    tell: Tell,
+) -> Result<(), Unrecovered> {
     let told = |broken| match broken {
-        Broken::Failed(why) | Broken::Away(why) => why,
+        Broken::Failed(why) => Unrecovered::Failed(why),
+        Broken::Away(why) => Unrecovered::Away(why),
     };
     again(tools, &record, in_force, tell).await.map_err(told)
 }

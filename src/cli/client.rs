@@ -16,6 +16,7 @@ use tokio::task::JoinSet;
 
 use super::endpoint::Endpoint;
 use super::error::{Error, Kind, Result};
+use super::render::Output;
 use crate::api::wire::ErrorBody;
 
 /// How long connecting may take.
@@ -29,7 +30,12 @@ const MAX_JSON: usize = 64 << 20;
 #[derive(Debug, Clone)]
 pub(crate) struct Client {
     endpoint: Endpoint,
+    /// Where it is said that what was asked may be out of date.
+    out: Option<Output>,
 }
+
+/// On what hearthd answers while Docker is away: since when what it says may be out of date (rule L12).
+const AWAY_SINCE: &str = "hearth-docker-away-since";
 
 /// How long to wait for the head of an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,7 +71,12 @@ pub(crate) struct Upgraded {
 impl Client {
     /// Returns a client for that endpoint. Nothing is opened yet.
     pub(crate) fn new(endpoint: Endpoint) -> Self {
-        Self { endpoint }
+        Self { endpoint, out: None }
+    }
+
+    /// Returns the same client, which says on `out` where what it was told may be out of date.
+    pub(crate) fn saying(self, out: Output) -> Self {
+        Self { out: Some(out), ..self }
     }
 
     /// Returns where it talks to.
@@ -75,7 +86,13 @@ impl Client {
 
     /// Asks for something that hearthd knows.
     pub(crate) async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T> {
-        self.json(self.ask(Method::GET, path, None, Patience::Short).await?).await
+        let reply = self.ask(Method::GET, path, None, Patience::Short).await?;
+        let since = reply.response.headers().get(AWAY_SINCE).and_then(|since| since.to_str().ok()?.parse().ok());
+        let value = self.json(reply).await?;
+        if let (Some(out), Some(since)) = (&self.out, since) {
+            out.away(since);
+        }
+        Ok(value)
     }
 
     /// Asks for something to be done.

@@ -66,7 +66,7 @@ struct Context {
 
 impl Context {
     fn client(&self) -> Result<Client> {
-        Ok(Client::new(Endpoint::find(self.socket.clone())?))
+        Ok(Client::new(Endpoint::find(self.socket.clone())?).saying(self.out))
     }
 
     #[expect(clippy::disallowed_methods, reason = "the command line's only look at the clock, to show ages")]

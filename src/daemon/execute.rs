@@ -47,7 +47,7 @@ pub(super) enum Done {
         outcome: Outcome,
     },
     Stopped(Result<(), String>),
-    Recovered(Result<(), String>),
+    Recovered(Result<(), build::Unrecovered>),
     Personalized {
         warnings: Vec<Warning>,
     },
@@ -213,7 +213,7 @@ impl Executor {
             let tell = executor.teller(&id);
             let result = tokio::select! {
                 biased;
-                () = cancel.cancelled() => Err("somebody stopped it".to_owned()),
+                () = cancel.cancelled() => Err(build::Unrecovered::Failed("somebody stopped it".to_owned())),
                 result = build::recover(&executor.tools, record, &in_force, tell) => result,
             };
             executor.done(id, Done::Recovered(result)).await;

@@ -10,6 +10,7 @@ pub mod clock;
 mod execute;
 mod holds;
 mod homes;
+mod looks;
 mod members;
 mod outside;
 mod reconcile;

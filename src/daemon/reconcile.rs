@@ -19,6 +19,7 @@ use tracing::{error, info, warn};
 
 use super::activity::Memory;
 use super::execute::{Executor, Report};
+use super::looks::Looks;
 use super::reload::LineWaiter;
 use super::sampling::Sampling;
 use super::schedule::Schedules;
@@ -34,26 +35,8 @@ use crate::model::{
 use crate::pipeline::{self, Waiting};
 use crate::store::StoreError;
 
-/// How long the loop waits at most before it looks at everything again.
-const RESYNC: Duration = Duration::from_secs(60);
-/// How soon it asks an engine that is away again.
-const RETRY: Duration = Duration::from_secs(2);
 /// For workspaces of an org that is not declared any more.
 const STOP_GRACE: Duration = Duration::from_secs(10);
-/// When to look again after an event, one after the other: the engine's list lags behind what it tells (seen: a
-/// second on a busy machine).
-const SETTLE: [Duration; 3] = [Duration::from_millis(200), Duration::from_millis(800), Duration::from_secs(3)];
-
-/// Looks at the engine: numbered, so that an old one is known as such.
-#[derive(Debug, Default)]
-pub(super) struct Looks {
-    pub(super) next: u64,
-    pub(super) wanted: bool,
-    pub(super) running: bool,
-    /// How many more looks an event asks for: the engine's list shows what it told only after a while.
-    settling: usize,
-}
-
 /// Where the loop publishes what it knows.
 pub(super) struct Outlets {
     pub(super) snapshot: watch::Sender<Arc<Snapshot>>,
@@ -89,6 +72,8 @@ pub(super) struct Reconciler {
     /// See [`Snapshot::foreign`].
     pub(super) foreign: Vec<String>,
     pub(super) looks: Looks,
+    /// What waits until the look of that number has shown that the engine answers.
+    pub(super) parked: Vec<(u64, Request)>,
     pub(super) memory: Memory,
     pub(super) sampling: Sampling,
     pub(super) schedules: Schedules,
@@ -109,7 +94,7 @@ impl Reconciler {
         schedules: Schedules,
     ) -> Self {
         let started_at = executor.now().wall;
-        let looks = Looks { wanted: true, ..Looks::default() };
+        let looks = Looks::new();
         let engine = EngineView::Unknown;
         Self {
             executor,
@@ -124,6 +109,7 @@ impl Reconciler {
             set_waiters: Vec::new(),
             foreign: Vec::new(),
             looks,
+            parked: Vec::new(),
             memory,
             sampling: Sampling::default(),
             schedules,
@@ -146,8 +132,7 @@ impl Reconciler {
     ) {
         self.declare_all().await;
         loop {
-            let (wait, sample_in) = self.turn().await;
-            let wait = wait.min(self.executor.service().watchdog().map_or(RESYNC, |limit| limit / 2));
+            let wait = self.turn().await;
             turned(self.looked);
             // In this order, so that two runs of a simulation are the same; none of these floods.
             tokio::select! {
@@ -158,22 +143,17 @@ impl Reconciler {
                 Some(requester) = inlets.reloads.recv() => self.reload_unasked(&requester).await,
                 Some(()) = inlets.alarms.recv() => {}
                 Some(event) = inlets.engine.recv() => self.engine_event(event).await,
-                () = tokio::time::sleep(wait) => {
-                    self.looks.wanted = true;
-                    self.looks.settling = self.looks.settling.saturating_sub(1);
-                }
-                () = tokio::time::sleep(sample_in), if sample_in < wait => {}
+                () = tokio::time::sleep(wait) => {}
             }
         }
     }
 
-    /// Decides for every workspace, acts, publishes; returns how long nothing needs to be asked again, and until when
-    /// no workspace needs to be looked at.
-    async fn turn(&mut self) -> (Duration, Duration) {
+    /// Decides for every workspace, acts, publishes; returns how long nothing needs to be asked again.
+    async fn turn(&mut self) -> Duration {
         let now = self.executor.now();
         self.foresee(now).await;
-        self.look();
-        let mut wait = if matches!(self.engine, EngineView::Here { .. }) { RESYNC } else { RETRY };
+        let mut wait = self.look(now);
+        self.carry_out_parked().await;
         if self.looked && matches!(self.engine, EngineView::Here { .. }) {
             self.turn_schedules(now).await;
             if let Some(at) = self.schedules.ask_again_at() {
@@ -181,11 +161,13 @@ impl Reconciler {
             }
             let (mut waiting, mut actions) = (Vec::new(), Vec::new());
             for (id, tracked) in &self.world.workspaces {
-                if let Some(at) = tracked.not_before.filter(|at| *at > now.wall) {
-                    wait = wait.min(until(at, now));
+                if let Some(left) =
+                    tracked.not_before.and_then(|at| at.checked_sub(now.boot)).filter(|left| !left.is_zero())
+                {
+                    wait = wait.min(left);
                     continue;
                 }
-                let decision = decide::decide(&tracked.facts(), now.wall);
+                let decision = decide::decide(&tracked.facts(), now);
                 if let Some(at) = decision.ask_again_at {
                     wait = wait.min(until(at, now));
                 }
@@ -193,6 +175,11 @@ impl Reconciler {
                     Action::Nothing => {}
                     Action::RunQueued => waiting.extend(waiting_of(id, tracked)),
                     Action::Warn | Action::Look => actions.push((id.clone(), decision.action, decision.because)),
+                    // Those of a boot, or of an engine that is back, take their turn.
+                    Action::Recover if tracked.ended_with_engine => {
+                        let (workspace, queued_at) = (id.clone(), tracked.record.power_since);
+                        waiting.push(Waiting { workspace, reason: BuildReason::Recovery, queued_at });
+                    }
                     action
                     @ (Action::Queue(_) | Action::Stop(_) | Action::Recover | Action::GiveUp | Action::Clear) => {
                         actions.push((id.clone(), action, decision.because));
@@ -207,7 +194,17 @@ impl Reconciler {
             }
             let begin = pipeline::next(waiting, self.world.builds_running(), self.settings.server.max_builds);
             for id in begin {
-                self.begin_build(&id, now).await;
+                if self.world.workspaces.get(&id).is_some_and(|tracked| tracked.queued.is_some()) {
+                    self.begin_build(&id, now).await;
+                } else {
+                    self.act(
+                        &id,
+                        Action::Recover,
+                        "its container ended with Docker or the host: it is started again",
+                        now,
+                    )
+                    .await;
+                }
             }
         }
         let sample_in = self.sample(now);
@@ -216,8 +213,9 @@ impl Reconciler {
         // Whoever has an answer finds what it says in the snapshot.
         self.publish(now);
         self.answer_waiters();
-        let settle = SETTLE.iter().rev().nth(self.looks.settling.wrapping_sub(1));
-        (settle.map_or(wait, |settle| wait.min(*settle)), sample_in)
+        // The watchdog is fed by turns.
+        let watchdog = self.executor.service().watchdog().map(|limit| limit / 2);
+        [wait, sample_in].into_iter().chain(watchdog).min().unwrap_or(wait)
     }
 
     async fn act(&mut self, id: &WorkspaceId, action: Action, because: &str, now: Now) {
@@ -286,19 +284,10 @@ impl Reconciler {
         tracked.begin(doing, |cancel| executor.build(record, number, in_force, cancel));
     }
 
-    /// Starts a look at the engine, if one is wanted and none runs.
-    fn look(&mut self) {
-        if self.looks.wanted && !self.looks.running {
-            self.looks = Looks { next: self.looks.next + 1, wanted: false, running: true, ..self.looks };
-            self.executor.look(self.looks.next, matches!(self.engine, EngineView::Here { .. }));
-        }
-    }
-
     async fn engine_event(&mut self, event: EngineEvent) {
         match event {
             EngineEvent::Container { .. } | EngineEvent::Connected => {
-                self.looks.wanted = true;
-                self.looks.settling = SETTLE.len();
+                self.looks.after_event();
             }
             EngineEvent::Mounted { volume, at } => self.volume_mounted(&volume, at).await,
             EngineEvent::ExecEnded { id, exec, at } => self.sampling.execs.ended(id, exec, at),
@@ -306,21 +295,11 @@ impl Reconciler {
         }
     }
 
-    pub(super) fn engine_away(&mut self, why: &str) {
-        let now = self.executor.now().wall;
-        if !matches!(self.engine, EngineView::Away { .. }) {
-            error!("Docker does not answer: {why}; nothing is changed until it is back");
-            self.engine = EngineView::Away { since: now, why: why.to_owned() };
-            self.emit(Event::Engine { at: now, here: false });
-        }
-        self.looked = true;
-    }
-
     /// Says what is new to those who listen.
     fn publish(&mut self, now: Now) {
         let engine = if self.looked { self.engine.clone() } else { EngineView::Unknown };
         let snapshot = Snapshot {
-            workspaces: self.world.views(&self.settings, now.wall),
+            workspaces: self.world.views(&self.settings, now),
             engine,
             config: self.config.clone(),
             members: self.members.clone(),

@@ -205,18 +205,33 @@ impl Reconciler {
 
     /// Marks what is outdated and changes what can be changed while it runs; returns what is being changed.
     pub(super) fn bring_in_line(&mut self) -> BTreeSet<WorkspaceId> {
+        let all: Vec<_> = self.world.workspaces.keys().cloned().collect();
+        all.into_iter().filter(|id| self.bring_one_in_line(id)).collect()
+    }
+
+    /// Does so for one; returns whether it is being changed.
+    pub(super) fn bring_one_in_line(&mut self, id: &WorkspaceId) -> bool {
         let in_force = self.in_force();
-        let mut changing = BTreeSet::new();
-        for (id, tracked) in &mut self.world.workspaces {
-            let live = tracked.compare(&in_force.settings, &in_force.members);
-            let idle = tracked.operation.is_none() && matches!(tracked.observed, Observed::Running { .. });
-            if live && idle {
-                changing.insert(id.clone());
-                let (record, in_force, executor) = (tracked.record.clone(), in_force.clone(), &self.executor);
-                tracked.begin(Doing::Tending, |_| executor.update_limits(record, in_force));
-            }
+        let Some(tracked) = self.world.workspaces.get_mut(id) else { return false };
+        let live = tracked.compare(&in_force.settings, &in_force.members);
+        let idle = tracked.operation.is_none() && matches!(tracked.observed, Observed::Running { .. });
+        if !live || !idle {
+            return false;
         }
-        changing
+        tracked.tried.clone_from(&tracked.wanted);
+        let (record, executor) = (tracked.record.clone(), &self.executor);
+        tracked.begin(Doing::Tending, |_| executor.update_limits(record, in_force));
+        true
+    }
+
+    /// Does so for one where what is wanted has changed since it was last tried: what the engine refused once it is not
+    /// asked for again and again.
+    pub(super) fn bring_in_line_anew(&mut self, id: &WorkspaceId) {
+        let (settings, members) = (self.settings.clone(), self.members.clone());
+        let Some(tracked) = self.world.workspaces.get_mut(id) else { return };
+        if tracked.compare(&settings, &members) && tracked.wanted != tracked.tried {
+            self.bring_one_in_line(id);
+        }
     }
 }
 

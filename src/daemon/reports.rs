@@ -7,7 +7,7 @@ use tracing::{error, info, warn};
 use super::execute::{Done, Look, Report};
 use super::reconcile::Reconciler;
 use super::world::close_stage;
-use crate::build::Progress;
+use crate::build::{Progress, Unrecovered};
 use crate::decide::Observed;
 use crate::docker::EngineError;
 use crate::handle::{EngineView, Event};
@@ -15,6 +15,8 @@ use crate::model::{BuildRecord, BuildResult, Now, OffReason, Power, WorkspaceId}
 
 /// How soon a stop that failed is tried again.
 const RETRY_STOP: Duration = Duration::from_secs(5);
+/// How soon a container is started again that the engine did not start because it went away.
+const RETRY_AWAY: Duration = Duration::from_secs(2);
 
 impl Reconciler {
     /// Takes in what an operation tells.
@@ -47,6 +49,7 @@ impl Reconciler {
             Progress::Container(container) => {
                 tracked.inside = None;
                 tracked.record.container = container;
+                tracked.tried = None;
                 tracked.compare(&self.settings, &self.members);
             }
             Progress::Inside(inside) => tracked.inside = Some(inside),
@@ -102,18 +105,26 @@ impl Reconciler {
                 }
             }
             Done::Stopped(Err(why)) => {
-                tracked.not_before = now.wall.checked_add(RETRY_STOP).ok();
+                tracked.not_before = Some(now.boot + RETRY_STOP);
                 warn!(workspace = %id, "cannot stop `{id}`: {why}; tried again in {RETRY_STOP:?}");
             }
             Done::Recovered(Ok(())) => {
                 tracked.observed = Observed::Running { since: now.wall };
+                tracked.ended_with_engine = false;
                 info!(workspace = %id, "`{id}` runs again");
             }
-            Done::Recovered(Err(why)) => {
+            Done::Recovered(Err(Unrecovered::Failed(why))) => {
                 tracked.observed = Observed::Ended;
                 tracked.inside = None;
-                tracked.ends.push(now.wall);
+                tracked.ends.push(now.stamp());
                 warn!(workspace = %id, "cannot start `{id}` again: {why}");
+            }
+            Done::Recovered(Err(Unrecovered::Away(why))) => {
+                tracked.observed = Observed::Ended;
+                tracked.inside = None;
+                tracked.ended_with_engine = true;
+                tracked.not_before = Some(now.boot + RETRY_AWAY);
+                warn!(workspace = %id, "cannot start `{id}` again while Docker is away: {why}");
             }
             Done::Personalized { warnings } => {
                 if let Some(build) = &mut tracked.build {
@@ -129,9 +140,10 @@ impl Reconciler {
                 if container.is_some() {
                     tracked.record.container = container;
                 }
-                tracked.compare(&self.settings, &self.members);
             }
         }
+        // What changed while something else was done.
+        self.bring_in_line_anew(id);
     }
 
     async fn forget_container(&self, id: &WorkspaceId) {
@@ -142,14 +154,17 @@ impl Reconciler {
 
     /// Takes in a look at the engine.
     fn looked(&mut self, number: u64, answer: Result<Look, EngineError>, now: Now) {
-        self.looks.running = false;
+        self.looks.ended(number);
         let look = match answer {
             Ok(look) => look,
             Err(error) => return self.engine_away(&error.reason()),
         };
-        let anew = look.version.is_some();
+        let back = look.version.is_some();
         if let Some(version) = look.version {
-            let here = EngineView::Here { version: version.version, api: version.api };
+            self.looks.version = Some((version.version, version.api));
+        }
+        if let Some((version, api)) = self.looks.version.clone() {
+            let here = EngineView::Here { version, api };
             if self.engine != here {
                 info!("Docker is here");
                 self.emit(Event::Engine { at: now.wall, here: true });
@@ -168,12 +183,12 @@ impl Reconciler {
                 continue;
             }
             let container = ours.get(&tracked.record.id).copied();
-            tracked.see(container, now);
+            tracked.see(container, back, now);
             if let Some(door) = tracked.adopt() {
                 self.executor.listen(door);
             }
         }
-        if anew {
+        if back {
             // What changed while hearthd or the engine was away.
             self.bring_in_line();
         }

@@ -9,7 +9,7 @@ use crate::model::{
 };
 
 impl Reconciler {
-    pub(super) async fn request(&mut self, request: Request) {
+    pub(super) async fn carry_out(&mut self, request: Request) {
         // An answer that nobody waits for any more is no error.
         match request {
             Request::Start { workspace, reason, requester, reply } => {

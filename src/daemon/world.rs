@@ -18,12 +18,14 @@ use crate::decide::{self, Doing, Facts, Observed};
 use crate::docker::{Container, Status};
 use crate::handle::{Activity, Inside, Reply, Usage, View};
 use crate::model::{
-    BuildNumber, BuildRecord, BuildResult, Moment, Now, Outdated, Power, Stage, StageTiming, WorkspaceId,
+    BuildNumber, BuildRecord, BuildResult, Moment, Now, Outdated, Power, Stage, StageTiming, Stamp, WorkspaceId,
 };
 use crate::store::WorkspaceRecord;
 
 /// How soon a build that the engine cut off is taken up again.
 const AGAIN: Duration = Duration::from_secs(2);
+/// Where it is cut off again and again.
+const AGAIN_AT_MOST: Duration = Duration::from_secs(60);
 
 /// One workspace, declared or remembered.
 #[derive(Debug)]
@@ -39,12 +41,20 @@ pub(super) struct Tracked {
     /// Looks older than this say nothing of this workspace: they began before hearthd last changed it.
     pub(super) fresh_from: u64,
     /// Times at which the container was seen to have ended without being asked.
-    pub(super) ends: Vec<Moment>,
-    /// Nothing is done before this moment.
-    pub(super) not_before: Option<Moment>,
+    pub(super) ends: Vec<Stamp>,
+    /// It ended because the engine or the host did: started again when its turn comes.
+    pub(super) ended_with_engine: bool,
+    /// Nothing is done before this moment of the boot clock.
+    pub(super) not_before: Option<Duration>,
+    /// How often in a row the engine cut its build off.
+    interrupted: u32,
     pub(super) operation: Option<Operation>,
     pub(super) inside: Option<Inside>,
     pub(super) outdated: Vec<Outdated>,
+    /// What its container would be made of at this moment.
+    pub(super) wanted: Option<SpecSummary>,
+    /// What was wanted when its limits were last changed, or tried to be.
+    pub(super) tried: Option<SpecSummary>,
     /// What is known of its use.
     pub(super) ledger: Ledger,
     pub(super) watch: Watch,
@@ -74,10 +84,14 @@ impl Tracked {
             observed: Observed::None,
             fresh_from: 0,
             ends: Vec::new(),
+            ended_with_engine: false,
             not_before: None,
+            interrupted: 0,
             operation: None,
             inside: None,
             outdated: Vec::new(),
+            wanted: None,
+            tried: None,
             ledger,
             watch: Watch::default(),
             stop_waiters: Vec::new(),
@@ -117,6 +131,7 @@ impl Tracked {
             Ok(running) => self.outdated = outdated(&running, &wanted),
             Err(error) => tracing::warn!(workspace = %self.record.id, "cannot read what it was made of: {error}"),
         }
+        self.wanted = Some(wanted);
         self.outdated.iter().any(|what| is_live(*what))
     }
 
@@ -124,6 +139,7 @@ impl Tracked {
     pub(super) fn built(&mut self, outcome: Outcome, now: Now) -> Option<BuildRecord> {
         let build = self.build.as_mut()?;
         close_stage(build, now.wall);
+        self.interrupted = if matches!(outcome, Outcome::Interrupted { .. }) { self.interrupted + 1 } else { 0 };
         let gone = match outcome {
             Outcome::Running { warnings } => {
                 build.warnings = warnings;
@@ -147,7 +163,8 @@ impl Tracked {
                 let again = BuildRecord { started_at: None, stage: None, stages: Vec::new(), ..build.clone() };
                 // A newer request that waits already serves as well.
                 if self.queued.is_none() && self.record.power == Power::On {
-                    self.not_before = now.wall.checked_add(AGAIN).ok();
+                    let pause = (AGAIN * (1 << (self.interrupted - 1).min(8))).min(AGAIN_AT_MOST);
+                    self.not_before = Some(now.boot + pause);
                     self.queued = Some(again.clone());
                     return Some(again);
                 }
@@ -164,8 +181,8 @@ impl Tracked {
         Some(build.clone())
     }
 
-    /// Takes in what the engine shows of the workspace's own container.
-    pub(super) fn see(&mut self, container: Option<&Container>, now: Now) {
+    /// Takes in what the engine shows of the workspace's own container; `back` says that the engine was away before.
+    pub(super) fn see(&mut self, container: Option<&Container>, back: bool, now: Now) {
         let since = match self.observed {
             Observed::Running { since } | Observed::Paused { since } => since,
             Observed::None | Observed::Ended => {
@@ -179,14 +196,19 @@ impl Tracked {
             Some(Status::Created | Status::Exited | Status::Dead | Status::Removing) => Observed::Ended,
         };
         if observed == Observed::Ended && self.observed != Observed::Ended {
-            self.ends.push(now.wall);
+            self.ended_with_engine = back;
+            if !back {
+                self.ends.push(now.stamp());
+            }
         }
         let runs = |observed: Observed| matches!(observed, Observed::Running { .. } | Observed::Paused { .. });
         if self.observed == Observed::Ended && runs(observed) {
             self.ledger.count_anew(Anew::Adopted, now.stamp());
         }
-        if observed == Observed::None {
+        if matches!(observed, Observed::None | Observed::Ended) {
             self.inside = None;
+        }
+        if observed == Observed::None {
             self.ledger.went_off();
         }
         self.observed = observed;
@@ -252,7 +274,7 @@ impl Tracked {
     }
 
     /// Returns the workspace as it is shown.
-    pub(super) fn view(&self, declared: bool, now: Moment) -> View {
+    pub(super) fn view(&self, declared: bool, now: Now) -> View {
         let facts = self.facts();
         View {
             id: self.record.id.clone(),
@@ -289,7 +311,7 @@ pub(super) struct World {
 
 impl World {
     /// Returns every workspace as it is shown.
-    pub(super) fn views(&self, settings: &Arc<Settings>, now: Moment) -> BTreeMap<WorkspaceId, View> {
+    pub(super) fn views(&self, settings: &Arc<Settings>, now: Now) -> BTreeMap<WorkspaceId, View> {
         self.workspaces
             .iter()
             .map(|(id, tracked)| (id, tracked, settings.workspaces.contains_key(id)))

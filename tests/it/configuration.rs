@@ -125,3 +125,26 @@ fn c4_the_schema_is_json_and_knows_the_keys() {
     let schema = run(command).json();
     assert!(schema.to_string().contains("auto_off_override"), "{schema}");
 }
+
+#[test]
+fn c6_limits_that_change_during_a_build_are_in_force_when_it_is_done() {
+    let image = Image::coder().configure("while [ ! -e ~/go ]; do sleep 0.1; done").import();
+    let daemon = Daemon::start(&alice(&image));
+    wait_for("configure", || match daemon.show("alice/main") {
+        shown if shown["build"]["stage"] == "configure" => Ok(()),
+        shown => Err(shown.to_string()),
+    });
+    daemon.write_config(&alice_with(&image, "resources = { pids = 777 }", ""));
+    daemon.hearth(&["config", "reload"]).ok();
+    wait_for("the door", || match daemon.hearth(&["ssh", "alice/main", "--", "touch", "go"]) {
+        ran if ran.code == 0 => Ok(()),
+        ran => Err(ran.to_string()),
+    });
+    daemon.wait_state("alice/main", "running");
+    wait_for("the new limit", || {
+        let container = daemon.container("alice/main");
+        let pids = docker(&["inspect", &container, "--format", "{{.HostConfig.PidsLimit}}"]).ok();
+        let outdated = daemon.show("alice/main")["outdated"].clone();
+        if pids == "777\n" && outdated == serde_json::json!([]) { Ok(()) } else { Err(format!("{pids} {outdated}")) }
+    });
+}

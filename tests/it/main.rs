@@ -11,6 +11,7 @@ mod configuration;
 mod engine;
 mod entering;
 mod evidence;
+mod faults;
 mod foreign;
 mod git;
 mod homes;

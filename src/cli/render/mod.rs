@@ -9,10 +9,12 @@ pub(crate) mod visible;
 
 use std::fmt;
 use std::io::{self, IsTerminal, Write};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde::Serialize;
 
 use super::error::{Error, Kind, Result};
+use crate::model::Moment;
 
 /// How a piece of text looks on a terminal.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -91,6 +93,16 @@ impl Output {
     pub(crate) fn say(&self, line: impl fmt::Display) {
         if !self.quiet {
             self.say_raw(format_args!("{line}\n"));
+        }
+    }
+
+    /// Says, once, that what is shown may be out of date (rule L12).
+    pub(crate) fn away(&self, since: Moment) {
+        static TOLD: AtomicBool = AtomicBool::new(false);
+        if !TOLD.swap(true, Ordering::Relaxed) {
+            let since = since.to_zoned(jiff::tz::TimeZone::system()).strftime("%Y-%m-%d %H:%M:%S").to_string();
+            let text = format!("Docker does not answer since {since}: this is what the last look at it showed");
+            self.say(Style::Warn.paint(&text, self.talk_colours));
         }
     }
 

@@ -11,6 +11,7 @@ pub(crate) mod daemon;
 pub(crate) mod debian;
 pub(crate) mod fake;
 pub(crate) mod image;
+pub(crate) mod proxy;
 pub(crate) mod registry;
 pub(crate) mod sshd;
 
@@ -58,6 +59,13 @@ pub(crate) fn wait_at_most<T>(bound: Duration, what: &str, mut ask: impl FnMut()
             Err(_) => std::thread::sleep(Duration::from_millis(50)),
         }
     }
+}
+
+/// Does something and returns how long it took besides.
+pub(crate) fn took<T>(act: impl FnOnce() -> T) -> (T, Duration) {
+    let start = Instant::now();
+    let answer = act();
+    (answer, start.elapsed())
 }
 
 /// Returns a TCP port that was free a moment ago.

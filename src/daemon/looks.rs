@@ -1,0 +1,137 @@
+//! When the engine is looked at, and how soon one that does not answer counts as away (rule L12).
+
+use std::time::Duration;
+
+use tracing::error;
+
+use super::reconcile::Reconciler;
+use crate::handle::{EngineView, Event, Request};
+use crate::model::Now;
+
+/// How long the loop waits at most before it looks at everything again.
+const RESYNC: Duration = Duration::from_secs(60);
+/// Is [`RESYNC`] while something is done, which the engine may leave hanging.
+const BUSY: Duration = Duration::from_secs(5);
+/// How soon it asks an engine that is away again.
+const RETRY: Duration = Duration::from_secs(2);
+/// How long the engine may take for an answer to a look.
+const SILENCE: Duration = Duration::from_secs(3);
+/// When to look again after an event, one after the other: the engine's list lags behind what it tells (seen: a
+/// second on a busy machine).
+const SETTLE: [Duration; 3] = [Duration::from_millis(200), Duration::from_millis(800), Duration::from_secs(3)];
+/// An engine that stops ends its containers first: such an end is none of theirs.
+const SHUTDOWN: Duration = Duration::from_secs(60);
+
+/// Looks at the engine: numbered, so that an old one is known as such. Spans are the boot clock's.
+#[derive(Debug, Default)]
+pub(super) struct Looks {
+    pub(super) next: u64,
+    pub(super) wanted: bool,
+    /// When the one that runs began.
+    pub(super) running: Option<Duration>,
+    /// When the next is due without any event.
+    due: Duration,
+    /// The last one that was answered.
+    answered: u64,
+    /// How many more looks an event asks for: the engine's list shows what it told only after a while.
+    settling: usize,
+    /// As the engine last said.
+    pub(super) version: Option<(String, String)>,
+}
+
+impl Looks {
+    pub(super) fn new() -> Self {
+        Self { wanted: true, ..Self::default() }
+    }
+
+    /// Something happened: it is looked at once, and again until the engine's list has settled.
+    pub(super) fn after_event(&mut self) {
+        self.wanted = true;
+        self.settling = SETTLE.len();
+    }
+
+    /// Notes that a look has come to its end.
+    pub(super) fn ended(&mut self, number: u64) {
+        self.running = None;
+        self.answered = number;
+    }
+}
+
+impl Reconciler {
+    /// Starts a look if one is due; returns how long the loop may wait for what it hears.
+    pub(super) fn look(&mut self, now: Now) -> Duration {
+        let here = matches!(self.engine, EngineView::Here { .. });
+        let looks = &mut self.looks;
+        if looks.running.is_none() && now.boot >= looks.due {
+            looks.wanted = true;
+            looks.settling = looks.settling.saturating_sub(1);
+        }
+        if looks.wanted && looks.running.is_none() {
+            (looks.next, looks.wanted, looks.running) = (looks.next + 1, false, Some(now.boot));
+            let busy = self.world.workspaces.values().any(|tracked| tracked.operation.is_some());
+            let longest = match (here, busy) {
+                (false, _) => RETRY,
+                (true, true) => BUSY,
+                (true, false) => RESYNC,
+            };
+            let settle = SETTLE.iter().rev().nth(looks.settling.wrapping_sub(1));
+            looks.due = now.boot + settle.map_or(longest, |settle| longest.min(*settle));
+            self.executor.look(looks.next, here);
+        }
+        let Some(began) = looks.running else { return looks.due.saturating_sub(now.boot) };
+        let left = SILENCE.saturating_sub(now.boot.saturating_sub(began));
+        if !left.is_zero() {
+            return left;
+        }
+        self.engine_away(&format!("it has not answered for {SILENCE:?}"));
+        RESYNC
+    }
+
+    pub(super) fn engine_away(&mut self, why: &str) {
+        let now = self.executor.now();
+        if !matches!(self.engine, EngineView::Away { .. }) {
+            error!("Docker does not answer: {why}; nothing is changed until it is back");
+            self.engine = EngineView::Away { since: now.wall, why: why.to_owned() };
+            self.emit(Event::Engine { at: now.wall, here: false });
+        }
+        for tracked in self.world.workspaces.values_mut() {
+            tracked.ends.retain(|end| now.since(*end) > SHUTDOWN);
+        }
+        self.looks.due = self.looks.due.min(now.boot + RETRY);
+        self.looked = true;
+    }
+
+    /// Carries out a request; one that needs the engine only once a look that began after it was answered.
+    pub(super) async fn request(&mut self, request: Request) {
+        if matches!(self.engine, EngineView::Here { .. }) && needs_engine(&request) {
+            self.looks.wanted = true;
+            self.parked.push((self.looks.next + 1, request));
+        } else {
+            self.carry_out(request).await;
+        }
+    }
+
+    /// Carries out what has waited for the engine's answer.
+    pub(super) async fn carry_out_parked(&mut self) {
+        let here = matches!(self.engine, EngineView::Here { .. });
+        let answered = self.looks.answered;
+        let (wait, go): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut self.parked).into_iter().partition(|(look, _)| here && *look > answered);
+        self.parked = wait;
+        for (_, request) in go {
+            self.carry_out(request).await;
+        }
+    }
+}
+
+/// Whether a request is refused while Docker is away.
+fn needs_engine(request: &Request) -> bool {
+    matches!(
+        request,
+        Request::Start { .. }
+            | Request::Rebuild { .. }
+            | Request::Stop { .. }
+            | Request::Personalize { .. }
+            | Request::TrashHome { .. }
+    )
+}

@@ -1,0 +1,143 @@
+//! Docker that is away, hangs, is slow, or answers nonsense (L12): nothing is concluded from it, and all goes on when it
+//! is back.
+
+use std::time::Duration;
+
+use crate::support::config::alice;
+use crate::support::proxy::{Fault, Proxy};
+use crate::support::{Daemon, Image, Ran, took, wait_for};
+
+/// What a command may take while Docker is away, and what this machine's load may add.
+const SOON: Duration = Duration::from_secs(5 + 3);
+
+/// Has alice/main run behind a proxy, with a process in it that must live through everything.
+fn running(image: &crate::support::ImageTag) -> (Proxy, Daemon) {
+    let proxy = Proxy::start();
+    let daemon = Daemon::start_with(&proxy.server(), &alice(image));
+    daemon.wait_state("alice/main", "running");
+    daemon.inside("alice/main", &["sh", "-c", "sleep 10000 > /dev/null 2>&1 & echo $! > ~/pid"]);
+    (proxy, daemon)
+}
+
+#[track_caller]
+fn soon(daemon: &Daemon, args: &[&str]) -> Ran {
+    let (ran, time) = took(|| daemon.hearth(args));
+    assert!(time < SOON, "{args:?} took {time:?}: {ran}");
+    ran
+}
+
+/// While `fault` lasts, commands that need Docker say so, and those that show say what was seen last.
+#[track_caller]
+fn survives(fault: Fault) {
+    let image = Image::coder().import();
+    let (proxy, daemon) = running(&image);
+    let before = daemon.show("alice/main");
+    proxy.set(Some(fault));
+    for args in [&["stop", "alice/main"][..], &["start", "alice/main"], &["rebuild", "alice/main"]] {
+        let ran = soon(&daemon, args);
+        assert_eq!(ran.code, 3, "{ran}");
+        assert!(ran.stderr().contains("Docker does not answer"), "{ran}");
+    }
+    assert!(proxy.hits() > 0, "the fault was never met");
+    for args in [&["list"][..], &["show", "alice/main"], &["status"]] {
+        let ran = soon(&daemon, args);
+        assert_eq!(ran.code, 0, "{ran}");
+        assert!(ran.stderr().contains("Docker does not answer since"), "{ran}");
+        assert!(ran.stdout().contains("running"), "{ran}");
+    }
+    proxy.set(None);
+    wait_for("Docker to be back", || match daemon.hearth(&["status", "--json"]).json() {
+        status if status["docker"]["reachable"] == true => Ok(()),
+        status => Err(status.to_string()),
+    });
+    let after = daemon.wait_state("alice/main", "running");
+    for key in ["container", "build", "since"] {
+        assert_eq!(before[key], after[key], "{key}");
+    }
+    daemon.inside("alice/main", &["sh", "-c", "kill -0 $(cat ~/pid)"]);
+    let list = daemon.hearth(&["list"]);
+    assert!(!list.stderr().contains("Docker"), "{list}");
+    daemon.hearth(&["stop", "alice/main"]).ok();
+    assert!(daemon.containers().is_empty());
+}
+
+#[test]
+fn l12_docker_refuses_connections() {
+    survives(Fault::Refuse);
+}
+
+#[test]
+fn l12_docker_hangs() {
+    survives(Fault::Hang);
+}
+
+#[test]
+fn l12_docker_hangs_at_its_list_of_containers_alone() {
+    survives(Fault::HangAt("/containers/json"));
+}
+
+#[test]
+fn l12_docker_hangs_up_in_the_middle_of_its_answers() {
+    survives(Fault::Cut(30));
+}
+
+#[test]
+fn l12_docker_answers_garbage() {
+    survives(Fault::Garbage);
+}
+
+#[test]
+fn l12_docker_answers_every_look_with_an_error() {
+    survives(Fault::Fails("/containers/json"));
+}
+
+#[test]
+fn l12_a_slow_docker_is_waited_for() {
+    let image = Image::coder().import();
+    let (proxy, daemon) = running(&image);
+    proxy.set(Some(Fault::Slow(Duration::from_millis(300))));
+    daemon.hearth(&["rebuild", "alice/main"]).ok();
+    daemon.inside("alice/main", &["true"]);
+    assert!(proxy.hits() > 0);
+    daemon.hearth(&["stop", "alice/main"]).ok();
+}
+
+#[test]
+fn l12_a_build_that_docker_cuts_off_is_taken_up_again() {
+    let image = Image::coder().configure("while [ ! -e ~/go ]; do sleep 0.1; done").import();
+    let proxy = Proxy::start();
+    let daemon = Daemon::start_with(&proxy.server(), &alice(&image));
+    let at = |stage: &str| match daemon.show("alice/main") {
+        shown if shown["build"]["stage"] == stage => Ok(()),
+        shown => Err(shown.to_string()),
+    };
+    wait_for("configure", || at("configure"));
+    proxy.set(Some(Fault::Refuse));
+    wait_for("hearthd to notice", || match daemon.hearth(&["status", "--json"]).json() {
+        status if status["docker"]["reachable"] == false => Ok(()),
+        status => Err(status.to_string()),
+    });
+    assert_ne!(daemon.show("alice/main")["state"], "failed");
+    proxy.set(None);
+    wait_for("the door", || match daemon.hearth(&["ssh", "alice/main", "--", "touch", "go"]) {
+        ran if ran.code == 0 => Ok(()),
+        ran => Err(ran.to_string()),
+    });
+    let shown = daemon.wait_state("alice/main", "running");
+    assert_eq!((&shown["build"]["result"], &shown["build"]["number"]), (&"ok".into(), &1.into()), "{shown}");
+    assert_eq!(daemon.containers().len(), 1, "L1");
+}
+
+#[test]
+fn l12_hearthd_starts_without_docker_and_goes_on_when_it_comes() {
+    let image = Image::coder().import();
+    let proxy = Proxy::start();
+    proxy.set(Some(Fault::Hang));
+    let mut daemon = Daemon::prepare(&proxy.server(), &alice(&image));
+    daemon.up();
+    let ran = soon(&daemon, &["start", "alice/main"]);
+    assert_eq!(ran.code, 3, "{ran}");
+    assert_eq!(soon(&daemon, &["list"]).code, 0);
+    proxy.set(None);
+    daemon.wait_state("alice/main", "running");
+}
