@@ -6,7 +6,7 @@ use super::run::Broken;
 use super::{Tools, network, volume};
 use crate::config::settings::Org;
 use crate::config::{Effective, SpecSummary};
-use crate::docker::{ContainerId, ContainerSpec, Limits, MountSpec, labels};
+use crate::docker::{ContainerId, ContainerSpec, EngineError, Limits, MountSpec, Status, labels};
 use crate::helper::bundle::{BINARY, Inhabitant, RUN_DIR};
 use crate::model::BuildNumber;
 use crate::store::{ContainerRecord, WorkspaceRecord};
@@ -53,7 +53,13 @@ impl Plan<'_> {
         volume::ensure(tools, self.record, &self.prepared.home).await?;
         let spec = serde_json::to_string(&SpecSummary::of(self.workspace, self.org))
             .map_err(|error| Broken::Failed(format!("cannot write down what the container is made of: {error}")))?;
-        let id = tools.engine.create(&self.container(tools, network, &spec)?).await?;
+        let container = self.container(tools, network, &spec)?;
+        let id = match tools.engine.create(&container).await {
+            Err(EngineError::Conflict(_)) if gave_way(tools, self.record).await? => {
+                tools.engine.create(&container).await?
+            }
+            made => made?,
+        };
         Ok(self.record(id, spec))
     }
 
@@ -68,6 +74,8 @@ impl Plan<'_> {
             gid: resolved.gid,
             token_hash: String::new(),
             spec,
+            started_at: None,
+            door: None,
         }
     }
 
@@ -117,6 +125,19 @@ impl Plan<'_> {
         }
         Ok(mounts)
     }
+}
+
+/// Waits for a container of ours that is being removed and holds the name until then; returns whether it was one.
+async fn gave_way(tools: &Tools, record: &WorkspaceRecord) -> Result<bool, EngineError> {
+    let name = labels::container_name(&tools.instance, &record.id);
+    let Some(found) = tools.engine.container(&name).await? else { return Ok(true) };
+    // Its mounts are gone already, so less speaks for it than for others; but it goes anyway.
+    let going = matches!(found.container.status, Status::Removing | Status::Dead);
+    if !going || !labels::is_named_and_labelled(&found.container, &tools.instance, &record.id) {
+        return Ok(false);
+    }
+    tools.engine.remove(&found.container.id).await?;
+    Ok(true)
 }
 
 /// Returns the limits that can be changed while the container runs.

@@ -37,7 +37,7 @@ pub use own::{HandOver, HandOverError, hand_over};
 pub use pull::Pulls;
 pub use run::{Job, Progress, Tell, inside, run};
 pub use stop::stop;
-pub use tend::{Unrecovered, personalize_again, recover, update_limits};
+pub use tend::{Unrecovered, personalize_again, recover, take_over, update_limits};
 pub use user::{ImageUser, UserRefusal};
 pub use volume::{Emptied, delete_for_good};
 

@@ -20,7 +20,7 @@ use crate::config::settings::Org;
 use crate::config::{Effective, InForce};
 use crate::docker::{ContainerId, EngineError};
 use crate::handle::Inside;
-use crate::model::{BuildNumber, Stage, Warning};
+use crate::model::{BuildNumber, Moment, Stage, Warning};
 use crate::store::{ContainerRecord, HomeRecord, StoreError, WorkspaceRecord};
 
 /// What to build.
@@ -144,12 +144,14 @@ pub async fn run(tools: &Tools, job: Job, tell: Tell) -> Outcome {
         }
         Some(Err(Broken::Failed(failure))) => {
             log.line(build.at(), &format!("failed: {failure}"));
-            build.clear(kept).await;
+            build.clear(kept, Duration::ZERO).await;
             Outcome::Failed { failure, warnings, kept }
         }
         None => {
             log.line(build.at(), "cancelled");
-            build.clear(kept).await;
+            // People may be in from the hooks on.
+            let grace = if build.at() >= Stage::Configure { org.stop_grace } else { Duration::ZERO };
+            build.clear(kept, grace).await;
             Outcome::Cancelled { kept }
         }
     }
@@ -184,6 +186,7 @@ impl Build<'_> {
 
         self.begin(Stage::Start).await;
         self.tools.engine.start(&id).await?;
+        let container = ContainerRecord { started_at: started_at(self.tools, &id).await?, ..container };
 
         self.begin(Stage::Inject).await;
         let (user, fresh) = (plan.inhabitant(), prepared.home.owner.is_none());
@@ -225,6 +228,7 @@ impl Build<'_> {
         }
         let container = plan.make(self.tools).await?;
         self.keep(Some(container.clone())).await?;
+        self.tools.doors.pin(&record.id, &container.id);
         Ok(container)
     }
 
@@ -275,20 +279,25 @@ impl Build<'_> {
     }
 
     /// Removes what a build that does not end well has made; what was kept runs on.
-    async fn clear(&self, kept: bool) {
+    async fn clear(&self, kept: bool, grace: Duration) {
         if kept {
             return;
         }
         let id = &self.job.record.id;
         // The record may name the container of before: whatever has our name now is what this build made.
         let made = WorkspaceRecord { container: None, ..self.job.record.clone() };
-        if let Err(error) = stop(self.tools, &made, Duration::ZERO).await {
+        if let Err(error) = stop(self.tools, &made, grace).await {
             tracing::warn!(workspace = %id, "cannot remove what the build left: {error:?}; it is tried again");
         }
         if let Err(error) = self.keep(None).await {
             tracing::warn!(workspace = %id, "cannot record that the container is gone: {error:?}");
         }
     }
+}
+
+/// Returns when a container was started, in the engine's words.
+pub(super) async fn started_at(tools: &Tools, id: &ContainerId) -> Result<Option<Moment>, EngineError> {
+    Ok(tools.engine.container(&id.0).await?.and_then(|found| found.started_at))
 }
 
 /// Returns how people enter a container.

@@ -1,16 +1,18 @@
 //! What is done to a container that is there: started again with fresh secrets, personalized again, given other limits.
 
+use std::path::Path;
 use std::time::Duration;
 
 use super::create::limits;
-use super::run::{Broken, Progress, Tell, inside};
+use super::log::LogWriter;
+use super::run::{Broken, Progress, Tell, inside, started_at};
 use super::{Tools, hooks, request};
 use crate::config::settings::Org;
 use crate::config::{Effective, InForce, SpecSummary};
-use crate::docker::ContainerId;
-use crate::helper::bundle::{Facts, Inhabitant, Personalize};
+use crate::docker::{Container, ContainerId, Status, labels};
+use crate::helper::bundle::{Facts, Inhabitant, Personalize, RUN_DIR};
 use crate::model::{BuildNumber, Hook, Stage, Warning, WarningKind};
-use crate::store::{ContainerRecord, WorkspaceRecord};
+use crate::store::{ContainerRecord, HomeRecord, WorkspaceRecord};
 
 /// Why an ended container was not started again.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,6 +20,15 @@ pub enum Unrecovered {
     /// The engine went away: it is tried again when that is back, and counts for nothing.
     Away(String),
     Failed(String),
+}
+
+impl From<Broken> for Unrecovered {
+    fn from(broken: Broken) -> Self {
+        match broken {
+            Broken::Failed(why) => Self::Failed(why),
+            Broken::Away(why) => Self::Away(why),
+        }
+    }
 }
 
 /// Starts an ended container as it was: start and inject, no hooks (rule L9).
@@ -30,36 +41,121 @@ pub async fn recover(
     in_force: &InForce,
     tell: Tell,
 ) -> Result<(), Unrecovered> {
-    let told = |broken| match broken {
-        Broken::Failed(why) => Unrecovered::Failed(why),
-        Broken::Away(why) => Unrecovered::Away(why),
-    };
-    again(tools, &record, in_force, tell).await.map_err(told)
+    again(tools, &record, in_force, tell).await.map_err(Unrecovered::from)
 }
 
 async fn again(tools: &Tools, record: &WorkspaceRecord, in_force: &InForce, tell: Tell) -> Result<(), Broken> {
-    let (workspace, org) = declared(record, in_force)?;
     let Some(container) = record.container.clone() else {
         return Err(Broken::Failed("no container of it is recorded".into()));
     };
-    let id = ContainerId(container.id.clone());
-    let log = tools.logs.open(record.number, container.build);
-    let listening = tools.doors.listen(record.number, &record.id);
-    listening.map_err(|error| Broken::Failed(format!("{:#}", anyhow::Error::from(error))))?;
-    log.line(Stage::Start, "the container ended without being asked: it is started again");
     // What was injected went with the container's end: should hearthd be killed in between, it is known to be missing.
     let container = ContainerRecord { token_hash: String::new(), ..container };
+    let log = tools.logs.open(record.number, container.build);
+    log.line(Stage::Start, "the container ended without being asked: it is started again");
+    let_in(tools, record, container, in_force, &log, tell).await
+}
+
+/// Takes over a container that runs and that the database does not know: it was lost, or is older (rule L11).
+///
+/// # Errors
+/// With what went wrong, for a person.
+pub async fn take_over(
+    tools: &Tools,
+    record: WorkspaceRecord,
+    found: Container,
+    in_force: &InForce,
+    tell: Tell,
+) -> Result<(), Unrecovered> {
+    let taking = async {
+        let (home, container) = adopted(tools, &record, &found).await?;
+        if record.home.as_ref().is_none_or(|known| known.volume != home.volume) {
+            tools.store.set_home(&record.id, Some(home.clone())).await?;
+            tell(Progress::Home(home.clone())).await;
+        }
+        let record = WorkspaceRecord { home: Some(home), container: Some(container.clone()), ..record };
+        let log = tools.logs.open(record.number, container.build);
+        log.line(Stage::Inject, "the database did not know this container: it is taken over with fresh secrets");
+        let_in(tools, &record, container, in_force, &log, tell).await
+    };
+    taking.await.map_err(Unrecovered::from)
+}
+
+/// What the engine says of a container that hearthd made and does not remember.
+async fn adopted(
+    tools: &Tools,
+    record: &WorkspaceRecord,
+    found: &Container,
+) -> Result<(HomeRecord, ContainerRecord), Broken> {
+    let strange = |what: &str| {
+        let name = &found.name;
+        Broken::Failed(format!(
+            "container `{name}` cannot be taken over: {what}. `hearth rebuild {}` makes another",
+            record.id
+        ))
+    };
+    let detail = tools.engine.container(&found.id.0).await?.ok_or_else(|| strange("it is gone"))?;
+    let owner = detail.user.split_once(':').and_then(|(uid, gid)| Some((uid.parse().ok()?, gid.parse().ok()?)));
+    let (uid, gid) = owner.ok_or_else(|| strange("it does not say whose it is"))?;
+    let home = found.mounts.iter().find_map(|mount| {
+        let volume = mount.volume.clone()?;
+        labels::home_number(&volume, &tools.instance, &record.id)?;
+        Some((volume, mount.target.strip_prefix("/home/")?.to_owned()))
+    });
+    let (volume, username) = home.ok_or_else(|| strange("it has no home of the workspace"))?;
+    let socket = format!("{RUN_DIR}/workspace");
+    let door = found.mounts.iter().find(|mount| mount.target == socket).and_then(|mount| {
+        let number = Path::new(&mount.source).file_name()?.to_str()?.parse().ok()?;
+        (tools.doors.directory(number) == Path::new(&mount.source)).then_some(number)
+    });
+    let door = door.ok_or_else(|| strange("its socket is of another hearthd"))?;
+    let label = |name: &str| found.labels.get(name).cloned().unwrap_or_default();
+    let container = ContainerRecord {
+        id: found.id.0.clone(),
+        build: BuildNumber(label(labels::BUILD).parse().unwrap_or(0)),
+        image_id: found.image_id.clone(),
+        username,
+        uid,
+        gid,
+        token_hash: String::new(),
+        spec: label(labels::SPEC),
+        started_at: None,
+        door: Some(door).filter(|door| *door != record.number),
+    };
+    Ok((HomeRecord { volume, owner: Some((uid, gid)) }, container))
+}
+
+/// Has the container run, with fresh secrets, and lets people in.
+async fn let_in(
+    tools: &Tools,
+    record: &WorkspaceRecord,
+    container: ContainerRecord,
+    in_force: &InForce,
+    log: &LogWriter,
+    tell: Tell,
+) -> Result<(), Broken> {
+    let (workspace, org) = declared(record, in_force)?;
+    let id = ContainerId(container.id.clone());
     tools.store.set_container(&record.id, Some(container.clone())).await?;
     tell(Progress::Container(Some(container.clone()))).await;
-    tools.engine.start(&id).await?;
+    let door = container.door.unwrap_or(record.number);
+    let listening = tools.doors.listen(door, &record.id);
+    listening.map_err(|error| Broken::Failed(format!("{:#}", anyhow::Error::from(error))))?;
+    tools.doors.pin(&record.id, &container.id);
+    let ran = tools.engine.container(&id.0).await?.is_some_and(|found| found.container.status == Status::Running);
+    if !ran {
+        tools.engine.start(&id).await?;
+    }
+    let container = ContainerRecord { started_at: started_at(tools, &id).await?, ..container };
     let user = inhabitant(&container);
     let fresh = record.home.as_ref().is_none_or(|home| home.owner.is_none());
     let collected = request::collect(tools.data_dir.clone(), &workspace, org, user.clone(), fresh).await?;
     let engine = tools.engine.as_ref();
-    let hooks = hooks::Inside { engine, container: &id, user: &user, env: &[], log: &log };
+    let hooks = hooks::Inside { engine, container: &id, user: &user, env: &[], log };
     if let Err(error) = hooks.inject(&collected.request).await {
-        // Without its secrets it does not count as running: the back-off tries again.
-        tools.engine.stop(&id, Duration::ZERO).await?;
+        // Without its secrets it does not count as running: the back-off tries again. Who is in one that ran stays.
+        if !ran {
+            tools.engine.stop(&id, Duration::ZERO).await?;
+        }
         return Err(error.into());
     }
     let container = ContainerRecord { token_hash: collected.token_hash, ..container };

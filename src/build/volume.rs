@@ -52,12 +52,21 @@ async fn find(tools: &Tools, record: &WorkspaceRecord) -> Result<String, Broken>
             Ok(labels::volume_name(&tools.instance, &record.id, last + 1))
         }
         [one] => Ok(one.clone()),
-        several => Err(Broken::Failed(format!(
+        several => mounted(tools, record, several).await?.ok_or_else(|| Broken::Failed(format!(
             "`{}` could have several homes, and the database does not say which: {}. `hearth home restore HOME` chooses one",
             record.id,
             several.join(", ")
         ))),
     }
+}
+
+/// Which of the homes the workspace's own container mounts, should there be one.
+async fn mounted(tools: &Tools, record: &WorkspaceRecord, homes: &[String]) -> Result<Option<String>, Broken> {
+    let name = labels::container_name(&tools.instance, &record.id);
+    let found = tools.engine.container(&name).await?.map(|found| found.container);
+    let ours = found.filter(|container| labels::is_our_container(container, &tools.instance, &record.id, None));
+    let mut volumes = ours.into_iter().flat_map(|container| container.mounts).filter_map(|mount| mount.volume);
+    Ok(volumes.find(|volume| homes.contains(volume)))
 }
 
 /// Refuses a home that another container mounts (rule L1). What lives for a moment and was left behind is removed.

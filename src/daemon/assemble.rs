@@ -2,7 +2,7 @@
 //! its own.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use tokio::sync::{broadcast, mpsc, watch};
@@ -83,6 +83,7 @@ pub(super) async fn assemble(
         hearth,
         tasks: tasks.clone(),
     });
+    store.number_above(highest(&[&server.run_dir.join("workspace"), &server.data_dir.join("logs")])).await?;
     let mut world = remember(&store, now, &boot_id).await?;
     world.homes = Homes::remember(&store).await?;
     let members = Arc::new(members::remember(&store).await?);
@@ -157,4 +158,12 @@ async fn remember(store: &Store, now: Now, boot_id: &str) -> anyhow::Result<Worl
         world.workspaces.insert(id, Tracked::new(record, build, again, ledger));
     }
     Ok(world)
+}
+
+/// Returns the highest number that names something in these directories: where the database was lost, it gives away none
+/// that a container or a log has already.
+fn highest(directories: &[&Path]) -> u64 {
+    let entries = directories.iter().filter_map(|directory| std::fs::read_dir(directory).ok()).flatten();
+    let numbers = entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
+    numbers.max().unwrap_or(0)
 }

@@ -1,10 +1,10 @@
 //! Acts: one task per operation, which reports back to the loop. Makes no choices.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::FutureExt;
+use futures_util::{FutureExt, StreamExt, TryStreamExt, stream};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -17,9 +17,9 @@ use super::systemd::Service;
 use super::world::World;
 use crate::build::{self, Outcome};
 use crate::config::{InForce, Settings};
-use crate::docker::{Container, EngineError, EngineVersion, labels};
+use crate::docker::{Container, ContainerId, Engine, EngineError, EngineVersion, Status, labels};
 use crate::enter::Entries;
-use crate::model::{BuildNumber, BuildRecord, Now, Warning, WorkspaceId};
+use crate::model::{BuildNumber, BuildRecord, Moment, Now, Warning, WorkspaceId};
 use crate::store::{ContainerRecord, Store, WorkspaceRecord};
 
 /// What a task tells the loop.
@@ -38,7 +38,20 @@ pub(super) struct Look {
     /// Asked only when the engine was not here before.
     pub(super) version: Option<EngineVersion>,
     pub(super) containers: Vec<Container>,
+    /// When those were started that were looked at more closely.
+    pub(super) started: BTreeMap<ContainerId, Moment>,
 }
+
+/// The socket of a workspace, and the container that it is for.
+#[derive(Debug)]
+pub(super) struct Door {
+    pub(super) number: u64,
+    pub(super) workspace: WorkspaceId,
+    pub(super) container: String,
+}
+
+/// How many containers are looked at more closely at a time.
+const CLOSE_LOOKS: usize = 16;
 
 /// How an operation ended.
 #[derive(Debug)]
@@ -119,11 +132,12 @@ impl Executor {
         }
     }
 
-    /// Opens a workspace's socket to its container.
-    pub(super) fn listen(&self, (number, id): (u64, WorkspaceId)) {
-        if let Err(error) = self.tools.doors.listen(number, &id) {
-            error!(workspace = %id, "nobody can enter `{id}`: {:#}", anyhow::Error::from(error));
+    /// Opens a workspace's socket to its container, and to no other.
+    pub(super) fn listen(&self, Door { number, workspace, container }: Door) {
+        if let Err(error) = self.tools.doors.listen(number, &workspace) {
+            error!(workspace = %workspace, "nobody can enter `{workspace}`: {:#}", anyhow::Error::from(error));
         }
+        self.tools.doors.pin(&workspace, &container);
     }
 
     /// Removes what a hearthd that was cut off left behind: containers that live for a moment, and networks of orgs
@@ -142,13 +156,19 @@ impl Executor {
         });
     }
 
-    /// Looks at the engine.
-    pub(super) fn look(&self, number: u64, known: bool) {
+    /// Looks at the engine, more closely at the containers of `closely` that run.
+    pub(super) fn look(&self, number: u64, known: bool, closely: BTreeSet<ContainerId>) {
         let (tools, reports) = (self.tools.clone(), self.reports.clone());
         self.tasks.spawn(async move {
             let look = async {
                 let version = if known { None } else { Some(tools.engine.version().await?) };
-                Ok(Look { version, containers: tools.engine.containers(tools.instance.as_str()).await? })
+                let containers = tools.engine.containers(tools.instance.as_str()).await?;
+                let running = containers.iter().filter(|container| container.status == Status::Running);
+                let ids = running.map(|container| container.id.clone()).filter(|id| closely.contains(id));
+                let asked: Vec<_> = ids.map(|id| started(tools.engine.clone(), id)).collect();
+                let asked = stream::iter(asked).buffered(CLOSE_LOOKS).try_collect::<Vec<_>>().await?;
+                let started = asked.into_iter().flatten().collect();
+                Ok(Look { version, containers, started })
             };
             let answer = look.await;
             let _ = reports.send(Report::Looked { number, answer }).await;
@@ -221,6 +241,29 @@ impl Executor {
         self.tasks.spawn(run.instrument(span));
     }
 
+    /// Takes over a container that runs and that the database does not know (rule L11).
+    pub(super) fn take_over(
+        &self,
+        record: WorkspaceRecord,
+        found: Container,
+        in_force: InForce,
+        cancel: CancellationToken,
+    ) {
+        let executor = self.clone();
+        let span = info_span!("take over", workspace = %record.id);
+        let run = async move {
+            let id = record.id.clone();
+            let tell = executor.teller(&id);
+            let result = tokio::select! {
+                biased;
+                () = cancel.cancelled() => Err(build::Unrecovered::Failed("somebody stopped it".to_owned())),
+                result = build::take_over(&executor.tools, record, found, &in_force, tell) => result,
+            };
+            executor.done(id, Done::Recovered(result)).await;
+        };
+        self.tasks.spawn(run.instrument(span));
+    }
+
     /// Runs `~/personalize` again.
     pub(super) fn personalize(
         &self,
@@ -267,4 +310,10 @@ impl Executor {
     async fn done(&self, workspace: WorkspaceId, done: Done) {
         let _ = self.reports.send(Report::Done { workspace, done }).await;
     }
+}
+
+/// Looks when a container was started.
+async fn started(engine: Arc<dyn Engine>, id: ContainerId) -> Result<Option<(ContainerId, Moment)>, EngineError> {
+    let found = engine.container(&id.0).await?;
+    Ok(found.and_then(|found| found.started_at).map(|at| (id, at)))
 }

@@ -193,6 +193,15 @@ impl Reconciler {
         }
     }
 
+    /// Takes out of the trash what a container of ours mounts: an older database had it there.
+    pub(super) async fn is_in_use(&mut self, volume: &str) {
+        if self.world.homes.trash.take(volume).is_some()
+            && let Err(error) = self.executor.store().forget_trashed_home(volume).await
+        {
+            error!("cannot record that home `{volume}` is in use: {error}");
+        }
+    }
+
     async fn mounted_in_trash(&mut self, volume: &str, at: Moment) {
         let Some(home) = self.world.homes.trash.take(volume) else { return };
         self.world.homes.trash.put(Trashed { mounted_at: Some(at), ..home });

@@ -1,10 +1,12 @@
 //! When the engine is looked at, and how soon one that does not answer counts as away (rule L12).
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use tracing::error;
 
 use super::reconcile::Reconciler;
+use crate::docker::ContainerId;
 use crate::handle::{EngineView, Event, Request};
 use crate::model::Now;
 
@@ -33,6 +35,8 @@ pub(super) struct Looks {
     due: Duration,
     /// The last one that was answered.
     answered: u64,
+    /// What something happened to since the last one began.
+    pub(super) touched: BTreeSet<ContainerId>,
     /// How many more looks an event asks for: the engine's list shows what it told only after a while.
     settling: usize,
     /// As the engine last said.
@@ -76,7 +80,14 @@ impl Reconciler {
             };
             let settle = SETTLE.iter().rev().nth(looks.settling.wrapping_sub(1));
             looks.due = now.boot + settle.map_or(longest, |settle| longest.min(*settle));
-            self.executor.look(looks.next, here);
+            let touched = std::mem::take(&mut looks.touched);
+            // All of them where it is not known what happened to them.
+            let closely = |id: &ContainerId| !here || touched.contains(id);
+            let ours = self.world.workspaces.values().filter(|tracked| tracked.operation.is_none());
+            let ours = ours.filter_map(|tracked| tracked.record.container.as_ref());
+            let injected = ours.filter(|container| !container.token_hash.is_empty());
+            let ids = injected.map(|container| ContainerId(container.id.clone())).filter(closely);
+            self.executor.look(looks.next, here, ids.collect());
         }
         let Some(began) = looks.running else { return looks.due.saturating_sub(now.boot) };
         let left = SILENCE.saturating_sub(now.boot.saturating_sub(began));

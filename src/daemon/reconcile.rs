@@ -286,9 +286,11 @@ impl Reconciler {
 
     async fn engine_event(&mut self, event: EngineEvent) {
         match event {
-            EngineEvent::Container { .. } | EngineEvent::Connected => {
+            EngineEvent::Container { id } => {
+                self.looks.touched.insert(id);
                 self.looks.after_event();
             }
+            EngineEvent::Connected => self.looks.after_event(),
             EngineEvent::Mounted { volume, at } => self.volume_mounted(&volume, at).await,
             EngineEvent::ExecEnded { id, exec, at } => self.sampling.execs.ended(id, exec, at),
             EngineEvent::Disconnected(why) => self.engine_away(&why),

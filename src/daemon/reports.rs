@@ -8,8 +8,8 @@ use super::execute::{Done, Look, Report};
 use super::reconcile::Reconciler;
 use super::world::close_stage;
 use crate::build::{Progress, Unrecovered};
-use crate::decide::Observed;
-use crate::docker::EngineError;
+use crate::decide::{Doing, Observed};
+use crate::docker::{Container, ContainerId, EngineError};
 use crate::handle::{EngineView, Event};
 use crate::model::{BuildRecord, BuildResult, Now, OffReason, Power, WorkspaceId};
 
@@ -23,7 +23,7 @@ impl Reconciler {
     pub(super) async fn report(&mut self, report: Report) {
         let now = self.executor.now();
         match report {
-            Report::Looked { number, answer } => self.looked(number, answer, now),
+            Report::Looked { number, answer } => self.looked(number, answer, now).await,
             Report::Build { workspace, progress } => self.progress(workspace, progress, now).await,
             Report::Sampled { began, asked, found } => self.sampled(began, asked, found),
             Report::Done { workspace, done } => self.done(&workspace, done, now).await,
@@ -62,6 +62,9 @@ impl Reconciler {
         self.looks.wanted = true;
         let Some(tracked) = self.world.workspaces.get_mut(id) else { return };
         tracked.operation = None;
+        // Whatever somebody else did to it meanwhile was not looked at.
+        let container = tracked.record.container.as_ref().map(|container| ContainerId(container.id.clone()));
+        self.looks.touched.extend(container);
         tracked.fresh_from = fresh_from;
         match done {
             Done::Built { outcome } => {
@@ -153,7 +156,7 @@ impl Reconciler {
     }
 
     /// Takes in a look at the engine.
-    fn looked(&mut self, number: u64, answer: Result<Look, EngineError>, now: Now) {
+    async fn looked(&mut self, number: u64, answer: Result<Look, EngineError>, now: Now) {
         self.looks.ended(number);
         let look = match answer {
             Ok(look) => look,
@@ -178,20 +181,47 @@ impl Reconciler {
         self.looked = true;
         let (ours, foreign) = self.executor.sort(&look.containers, &self.world);
         self.foreign = foreign;
+        let mut unknown = Vec::new();
         for tracked in self.world.workspaces.values_mut() {
             if tracked.fresh_from > number || tracked.operation.is_some() {
                 continue;
             }
             let container = ours.get(&tracked.record.id).copied();
-            tracked.see(container, back, now);
+            if let Some(container) = container.filter(|container| tracked.is_unknown(container)) {
+                unknown.push((tracked.record.id.clone(), container.clone()));
+                continue;
+            }
+            let restarted = container.is_some_and(|container| tracked.is_restarted(look.started.get(&container.id)));
+            tracked.see(container, (back, restarted), now);
             if let Some(door) = tracked.adopt() {
                 self.executor.listen(door);
             }
+        }
+        for (id, container) in unknown {
+            self.take_over(&id, container, now).await;
         }
         if back {
             // What changed while hearthd or the engine was away.
             self.bring_in_line();
         }
+    }
+}
+
+impl Reconciler {
+    /// Takes over a container that runs and that the database does not know: nobody in it is disturbed (rule L11).
+    async fn take_over(&mut self, id: &WorkspaceId, container: Container, now: Now) {
+        warn!(workspace = %id, "container `{}` is not in the database, which was lost or is older: it is taken over", container.name);
+        self.drop_queued(id).await;
+        let home = container.mounts.iter().find_map(|mount| mount.volume.as_deref());
+        if let Some(home) = home {
+            self.is_in_use(home).await;
+        }
+        self.set_power(id, Power::On).await;
+        let in_force = self.in_force();
+        let Some(tracked) = self.world.workspaces.get_mut(id) else { return };
+        let (record, executor) = (tracked.record.clone(), &self.executor);
+        let doing = Doing::Recovering { since: now.wall };
+        tracked.begin(doing, |cancel| executor.take_over(record, container, in_force, cancel));
     }
 }
 

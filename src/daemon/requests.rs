@@ -143,7 +143,7 @@ impl Reconciler {
     }
 
     /// Takes a build that waits off the queue; returns its number.
-    async fn drop_queued(&mut self, id: &WorkspaceId) -> Option<BuildNumber> {
+    pub(super) async fn drop_queued(&mut self, id: &WorkspaceId) -> Option<BuildNumber> {
         let now = self.executor.now().wall;
         let tracked = self.world.workspaces.get_mut(id)?;
         let mut build = tracked.queued.take()?;

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
+use super::execute::Door;
 use super::homes::Homes;
 use super::sampling::Watch;
 use crate::activity::{Anew, Keeper, Ledger, Off};
@@ -181,8 +182,9 @@ impl Tracked {
         Some(build.clone())
     }
 
-    /// Takes in what the engine shows of the workspace's own container; `back` says that the engine was away before.
-    pub(super) fn see(&mut self, container: Option<&Container>, back: bool, now: Now) {
+    /// Takes in what the engine shows of the workspace's own container; `back` says that the engine was away before,
+    /// `restarted` that somebody else started it since: then it runs and has nothing that was injected.
+    pub(super) fn see(&mut self, container: Option<&Container>, (back, restarted): (bool, bool), now: Now) {
         let since = match self.observed {
             Observed::Running { since } | Observed::Paused { since } => since,
             Observed::None | Observed::Ended => {
@@ -191,6 +193,7 @@ impl Tracked {
         };
         let observed = match container.map(|container| container.status) {
             None => Observed::None,
+            Some(Status::Running) if restarted => Observed::Ended,
             Some(Status::Running | Status::Restarting) => Observed::Running { since },
             Some(Status::Paused) => Observed::Paused { since },
             Some(Status::Created | Status::Exited | Status::Dead | Status::Removing) => Observed::Ended,
@@ -214,16 +217,30 @@ impl Tracked {
         self.observed = observed;
     }
 
+    /// Returns whether a container of ours that runs is another one than the database says, of a workspace that is
+    /// declared: then the database was lost, or is older.
+    pub(super) fn is_unknown(&self, container: &Container) -> bool {
+        let known = self.record.container.as_ref().is_some_and(|known| known.id == container.id.0);
+        !known && container.status == Status::Running && self.record.removed_at.is_none()
+    }
+
+    /// Returns whether somebody else started the container since hearthd did.
+    pub(super) fn is_restarted(&self, started_at: Option<&Moment>) -> bool {
+        let recorded = self.record.container.as_ref().and_then(|container| container.started_at.as_ref());
+        recorded.zip(started_at).is_some_and(|(recorded, shown)| recorded != shown)
+    }
+
     /// Lets people in again after a restart of hearthd: returns the door to open for a container that runs with its
     /// secrets injected.
-    pub(super) fn adopt(&mut self) -> Option<(u64, WorkspaceId)> {
+    pub(super) fn adopt(&mut self) -> Option<Door> {
         let container = self.record.container.as_ref().filter(|container| !container.token_hash.is_empty())?;
         let running = matches!(self.observed, Observed::Running { .. } | Observed::Paused { .. });
         if !running || self.inside.is_some() {
             return None;
         }
         self.inside = Some(inside(container));
-        Some((self.record.number, self.record.id.clone()))
+        let (number, workspace) = (self.record.door(), self.record.id.clone());
+        Some(Door { number, workspace, container: container.id.clone() })
     }
 
     /// Returns what is under way.

@@ -103,10 +103,15 @@ pub fn is_our_container(
     workspace: &WorkspaceId,
     recorded: Option<&str>,
 ) -> bool {
-    let named = container.name == container_name(instance, workspace);
-    let labelled = has(&container.labels, INSTANCE, instance.as_str())
-        && has(&container.labels, WORKSPACE, &workspace.to_string());
-    named && labelled && (recorded == Some(container.id.0.as_str()) || mounts_our_binary(container))
+    is_named_and_labelled(container, instance, workspace)
+        && (recorded == Some(container.id.0.as_str()) || mounts_our_binary(container))
+}
+
+/// Returns whether a container has the name and the labels of the workspace's, which proves nothing by itself.
+pub fn is_named_and_labelled(container: &Container, instance: &InstanceName, workspace: &WorkspaceId) -> bool {
+    container.name == container_name(instance, workspace)
+        && has(&container.labels, INSTANCE, instance.as_str())
+        && has(&container.labels, WORKSPACE, &workspace.to_string())
 }
 
 fn mounts_our_binary(container: &Container) -> bool {

@@ -139,6 +139,8 @@ pub struct MountPoint {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ContainerDetail {
     pub container: Container,
+    /// As it was made: `uid:gid`.
+    pub user: String,
     /// The host's pid of its first process; `None` when it does not run.
     pub pid: Option<u32>,
     pub exit_code: Option<i64>,

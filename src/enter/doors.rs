@@ -61,6 +61,8 @@ struct Door {
     stop: CancellationToken,
     line: watch::Sender<Option<Line>>,
     connections: Arc<Semaphore>,
+    /// The container whose helper counts, once that is known.
+    container: Arc<Mutex<Option<String>>>,
     logged_at: Arc<Mutex<Option<Instant>>>,
 }
 
@@ -92,6 +94,13 @@ impl Doors {
             }
             door.stop.cancel();
         }
+        // Of another container, which gave way.
+        let others: Vec<u64> = open.iter().filter(|(_, door)| door.workspace == *workspace).map(|(n, _)| *n).collect();
+        for other in others {
+            if let Some(door) = open.remove(&other) {
+                door.stop.cancel();
+            }
+        }
         let path = self.directory(number);
         let listener = bind(&self.shared.directory, &path);
         let listener = listener.map_err(|cause| EnterError::Listen { path, cause })?;
@@ -100,6 +109,7 @@ impl Doors {
             stop: self.shared.stop.child_token(),
             line: watch::Sender::new(None),
             connections: Arc::new(Semaphore::new(MOST_CONNECTIONS)),
+            container: Arc::default(),
             logged_at: Arc::default(),
         };
         open.insert(number, door.clone());
@@ -107,6 +117,19 @@ impl Doors {
         let tracker = self.shared.tracker.clone();
         self.shared.tracker.spawn(accept(listener, door, visitors, tracker));
         Ok(())
+    }
+
+    /// Takes for the workspace's helper none but one of this container.
+    pub fn pin(&self, workspace: &WorkspaceId, container: &str) {
+        let Some(door) = self.shared.door(workspace) else { return };
+        let mut pinned = door.container.lock().unwrap_or_else(PoisonError::into_inner);
+        if pinned.as_deref() == Some(container) {
+            return;
+        }
+        *pinned = Some(container.to_owned());
+        if let Some(line) = door.line.send_replace(None) {
+            line.hang_up();
+        }
     }
 
     /// Stops listening for workspace `number` and ends its entries; the directory stays.
@@ -224,7 +247,8 @@ impl Door {
     }
 
     async fn serve_helper(&self, stream: UnixStream) {
-        if let Err(stranger) = peer::check(&stream) {
+        let container = self.container.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if let Err(stranger) = peer::check(&stream, container.as_deref()) {
             return self.log(&stranger);
         }
         let (connection, line) = match Connection::greet(stream, self.stop.child_token()).await {

@@ -7,6 +7,8 @@ use std::io;
 
 use tokio::net::UnixStream;
 
+use crate::docker::is_of_container;
+
 /// Why a caller is not taken for the helper.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Stranger {
@@ -16,6 +18,8 @@ pub(super) enum Stranger {
     NotAChild { pid: i32, uid: u32 },
     #[error("the caller has uid {uid}, its container's first process {first}")]
     OtherUser { uid: u32, first: u32 },
+    #[error("the caller (pid {pid}) is of another container than the workspace's")]
+    OtherContainer { pid: i32 },
 }
 
 /// What `/proc/PID/status` says of a process.
@@ -27,8 +31,9 @@ struct Status {
     pids: Vec<i32>,
 }
 
-/// Checks that a container's own helper is at the other end.
-pub(super) fn check(stream: &UnixStream) -> Result<(), Stranger> {
+/// Checks that a container's own helper is at the other end, and that it is of `container`, where that is known: a
+/// directory with a socket may be mounted by another one that was made when a lost database gave the number away.
+pub(super) fn check(stream: &UnixStream, container: Option<&str>) -> Result<(), Stranger> {
     let credentials = stream.peer_cred()?;
     let uid = credentials.uid();
     let pid = credentials.pid().unwrap_or(0);
@@ -42,7 +47,11 @@ pub(super) fn check(stream: &UnixStream) -> Result<(), Stranger> {
     if first.uid != uid {
         return Err(Stranger::OtherUser { uid, first: first.uid });
     }
-    Ok(())
+    let cgroup = std::fs::read_to_string(format!("/proc/{pid}/cgroup"))?;
+    match container {
+        Some(container) if !is_of_container(&cgroup, container) => Err(Stranger::OtherContainer { pid }),
+        Some(_) | None => Ok(()),
+    }
 }
 
 fn status(pid: &str) -> io::Result<Status> {
@@ -73,6 +82,6 @@ mod tests {
     #[tokio::test]
     async fn x4_a_process_of_the_host_is_no_helper() {
         let (one, _other) = UnixStream::pair().unwrap();
-        assert!(matches!(check(&one), Err(Stranger::NotAChild { .. })));
+        assert!(matches!(check(&one, None), Err(Stranger::NotAChild { .. })));
     }
 }

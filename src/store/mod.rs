@@ -181,6 +181,17 @@ pub struct ContainerRecord {
     pub token_hash: String,
     /// `hearth.spec`: what it was made of, as JSON, for `outdated`.
     pub spec: String,
+    /// When hearthd last started it, as the engine says; `None` until then.
+    pub started_at: Option<Moment>,
+    /// The number of the socket directory that it mounts, where that is not its workspace's.
+    pub door: Option<u64>,
+}
+
+impl WorkspaceRecord {
+    /// Returns the number of the socket directory that its container mounts, or will.
+    pub fn door(&self) -> u64 {
+        self.container.as_ref().and_then(|container| container.door).unwrap_or(self.number)
+    }
 }
 
 /// A workspace's current home.

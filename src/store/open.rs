@@ -18,6 +18,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/001_state.sql"),
     include_str!("migrations/002_activity.sql"),
     include_str!("migrations/003_trash.sql"),
+    include_str!("migrations/004_container.sql"),
 ];
 
 /// As the first migration sets it: tells our databases from others.

@@ -8,6 +8,7 @@ use crate::model::{BuildNumber, Moment, OrgName, WorkspaceId};
 
 const SELECT: &str = "
     SELECT w.*, c.id AS container, c.build, c.image_id, c.username, c.uid, c.gid, c.token_hash, c.spec,
+           c.started_at, c.door,
            h.volume, h.uid AS home_uid, h.gid AS home_gid
     FROM workspace w LEFT JOIN container c ON c.workspace = w.number LEFT JOIN home h ON h.workspace = w.number";
 
@@ -107,11 +108,25 @@ impl Store {
                 return tx.execute("DELETE FROM container WHERE workspace = ?1", [number]);
             };
             tx.execute(
-                "INSERT INTO container (workspace, id, build, image_id, username, uid, gid, token_hash, spec)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)
+                "INSERT INTO container
+                 (workspace, id, build, image_id, username, uid, gid, token_hash, spec, started_at, door)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)
                  ON CONFLICT (workspace) DO UPDATE
-                 SET (id, build, image_id, username, uid, gid, token_hash, spec) = (?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
-                params![number, c.id, c.build.0, c.image_id, c.username, c.uid, c.gid, c.token_hash, c.spec],
+                 SET (id, build, image_id, username, uid, gid, token_hash, spec, started_at, door)
+                     = (?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
+                params![
+                    number,
+                    c.id,
+                    c.build.0,
+                    c.image_id,
+                    c.username,
+                    c.uid,
+                    c.gid,
+                    c.token_hash,
+                    c.spec,
+                    c.started_at.map(At),
+                    c.door.map(u64::cast_signed),
+                ],
             )
         })
         .await
@@ -131,6 +146,22 @@ impl Store {
                  ON CONFLICT (workspace) DO UPDATE SET (volume, uid, gid) = (?2, ?3, ?4)",
                 params![number, volume, owner.map(|o| o.0), owner.map(|o| o.1)],
             )
+        })
+        .await
+    }
+
+    /// Has the numbers of workspaces that are declared from here on lie above `number`, which something has already.
+    ///
+    /// # Errors
+    /// As [`StoreError`] says.
+    pub async fn number_above(&self, number: u64) -> Result<(), StoreError> {
+        self.write(move |tx| {
+            let number = number.cast_signed();
+            let sql = "INSERT INTO sqlite_sequence (name, seq) SELECT 'workspace', 0
+                       WHERE NOT EXISTS (SELECT 1 FROM sqlite_sequence WHERE name = 'workspace')";
+            tx.execute(sql, [])?;
+            tx.execute("UPDATE sqlite_sequence SET seq = max(seq, ?1) WHERE name = 'workspace'", [number])?;
+            Ok(())
         })
         .await
     }
@@ -197,6 +228,8 @@ fn container(row: &Row<'_>) -> rusqlite::Result<Option<ContainerRecord>> {
         gid: row.get("gid")?,
         token_hash: row.get("token_hash")?,
         spec: row.get("spec")?,
+        started_at: row.get::<_, Option<At>>("started_at")?.map(|At(at)| at),
+        door: row.get::<_, Option<i64>>("door")?.map(i64::cast_unsigned),
     }))
 }
 
@@ -231,7 +264,18 @@ mod tests {
             gid: u32::MAX - 1,
             token_hash: "bb".into(),
             spec: "{}".into(),
+            started_at: Some(at(7)),
+            door: Some(3),
         }
+    }
+
+    #[tokio::test]
+    async fn l11_numbers_begin_above_what_is_there_already() {
+        let store = Store::in_memory().unwrap();
+        store.number_above(41).await.unwrap();
+        assert_eq!(declare(&store, "alice/main", Power::On, 10).await.number, 42);
+        store.number_above(7).await.unwrap();
+        assert_eq!(declare(&store, "bob/main", Power::On, 10).await.number, 43);
     }
 
     #[tokio::test]
@@ -315,7 +359,7 @@ mod tests {
                     "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 1000)
                      INSERT INTO workspace SELECT i, 'user-' || i, 'main', 'acme', NULL, 'on', NULL,
                                                   '2026-01-02T03:04:05.000000000Z' FROM n;
-                     INSERT INTO container SELECT number, number, 3, 'sha256:aa', 'coder', 1000, 1000, 'bb', '{}'
+                     INSERT INTO container SELECT number, number, 3, 'sha256:aa', 'coder', 1000, 1000, 'bb', '{}', NULL, NULL
                                            FROM workspace;
                      INSERT INTO home SELECT number, user || '.home', 1000, 1000 FROM workspace;",
                 )?;

@@ -20,7 +20,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("docker", &["model"]),
     ("store", &["model", "trash"]),
     ("helper", &["model"]),
-    ("enter", &["model", "helper"]),
+    ("enter", &["model", "docker", "helper"]),
     ("build", &["blocking", "model", "config", "docker", "enter", "handle", "helper", "store", "trash"]),
     ("handle", &["model", "config", "access", "activity", "schedule", "trash"]),
     (

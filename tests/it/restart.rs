@@ -65,6 +65,67 @@ fn l11_killed_at_any_moment_it_converges() {
     assert_eq!(daemon.containers().len(), 2, "L1");
 }
 
+/// Says which workspace one is in.
+const WHERE: &[&str] = &["sh", "-c", "echo $HEARTH_WORKSPACE $(cat ~/mark 2>/dev/null)"];
+
+#[test]
+fn l11_a_lost_database_disturbs_no_workspace() {
+    let image = Image::coder().import();
+    // Bob's number is 1, which alice would get next.
+    let bob = alice(&image).replace("alice", "bob").replace("games", "www-data");
+    let mut daemon = Daemon::start(&bob);
+    daemon.wait_state("bob/main", "running");
+    daemon.inside("bob/main", &["sh", "-c", "echo mine > ~/mark; sleep 10000 > /dev/null 2>&1 & echo $! > ~/pid"]);
+    let before = daemon.containers();
+    daemon.down();
+    daemon.remove_database();
+    daemon.write_config(&format!("{}{}", alice(&image), and_bob()));
+    daemon.up();
+    for workspace in ["alice/main", "bob/main"] {
+        let shown = daemon.wait_state(workspace, "running");
+        wait_for("the door", || match daemon.hearth(&["ssh", workspace, "--", "true"]) {
+            ran if ran.code == 0 => Ok(()),
+            ran => Err(format!("{ran}: {shown}")),
+        });
+    }
+    assert_eq!(daemon.inside("alice/main", WHERE), "alice/main\n");
+    assert_eq!(daemon.inside("bob/main", WHERE), "bob/main mine\n");
+    daemon.inside("bob/main", &["sh", "-c", "kill -0 $(cat ~/pid)"]);
+    assert!(daemon.containers().contains(&before[0]), "bob's container was replaced");
+    assert!(daemon.inside("bob/main", &["hearth", "list", "--json"]).contains("bob/main"), "no fresh token");
+    assert_eq!(daemon.show("bob/main")["outdated"], serde_json::json!([]));
+
+    daemon.restart();
+    wait_for("the door", || match daemon.hearth(&["ssh", "bob/main", "--", "true"]) {
+        ran if ran.code == 0 => Ok(()),
+        ran => Err(ran.to_string()),
+    });
+    daemon.hearth(&["rebuild", "bob/main"]).ok();
+    assert_eq!(daemon.inside("bob/main", WHERE), "bob/main mine\n");
+    assert_eq!(daemon.containers().len(), 2, "L1");
+}
+
+#[test]
+fn l9_a_container_that_somebody_restarts_gets_fresh_secrets() {
+    let image = Image::coder().configure("echo once >> ~/configured").import();
+    let mut daemon = Daemon::start(&alice(&image));
+    let before = daemon.wait_state("alice/main", "running");
+    let fresh = |daemon: &Daemon| {
+        wait_for("fresh secrets", || match daemon.hearth(&["ssh", "alice/main", "--", "hearth", "list", "--json"]) {
+            ran if ran.code == 0 => Ok(()),
+            ran => Err(ran.to_string()),
+        });
+        assert_eq!(daemon.wait_state("alice/main", "running")["container"], before["container"]);
+        assert_eq!(daemon.inside("alice/main", &["cat", "configured"]), "once\n", "hooks ran again");
+    };
+    docker(&["restart", "--time", "2", &daemon.container("alice/main")]).ok();
+    fresh(&daemon);
+    daemon.down();
+    docker(&["restart", "--time", "2", &daemon.container("alice/main")]).ok();
+    daemon.up();
+    fresh(&daemon);
+}
+
 #[test]
 fn l9_a_killed_container_is_started_again_as_it_was() {
     let image = Image::coder().configure("echo once >> ~/configured").import();

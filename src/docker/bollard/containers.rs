@@ -271,7 +271,8 @@ fn detail_of(response: ContainerInspectResponse) -> ContainerDetail {
         Some(ContainerStateStatusEnum::DEAD) => Status::Dead,
         Some(ContainerStateStatusEnum::CREATED | ContainerStateStatusEnum::EMPTY) | None => Status::Created,
     };
-    let labels: Labels = response.config.and_then(|config| config.labels).unwrap_or_default().into_iter().collect();
+    let config = response.config.unwrap_or_default();
+    let labels: Labels = config.labels.unwrap_or_default().into_iter().collect();
     let name = response.name.unwrap_or_default();
     ContainerDetail {
         container: Container {
@@ -282,6 +283,7 @@ fn detail_of(response: ContainerInspectResponse) -> ContainerDetail {
             status,
             mounts: mounts_of(response.mounts),
         },
+        user: config.user.unwrap_or_default(),
         pid: state.pid.and_then(|pid| u32::try_from(pid).ok()).filter(|pid| *pid != 0),
         exit_code: state.exit_code.filter(|_| matches!(status, Status::Exited | Status::Dead)),
         oom_killed: state.oom_killed.unwrap_or_default(),

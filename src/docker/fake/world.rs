@@ -135,6 +135,7 @@ impl World {
         }
         let detail = ContainerDetail {
             container,
+            user: spec.user.clone(),
             pid: None,
             exit_code: None,
             oom_killed: false,

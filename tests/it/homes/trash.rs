@@ -51,21 +51,6 @@ fn gone(daemon: &Daemon) {
     });
 }
 
-/// Loses hearthd's database.
-fn lose_database(daemon: &mut Daemon) {
-    daemon.down();
-    let data = daemon.dir().join("data");
-    let mut lost = 0;
-    for file in std::fs::read_dir(&data).unwrap().map(|entry| entry.unwrap().path()) {
-        if file.file_name().unwrap().to_str().unwrap().starts_with("state.db") {
-            std::fs::remove_file(&file).unwrap();
-            lost += 1;
-        }
-    }
-    assert!(lost > 0, "no database in {}", data.display());
-    daemon.up();
-}
-
 #[test]
 fn l10_whatever_happens_to_a_workspace_its_home_stays() {
     let image = Image::coder().import();
@@ -106,10 +91,10 @@ fn l10_whatever_happens_to_a_workspace_its_home_stays() {
     daemon.kill9();
     daemon.up();
     back(&daemon, "hearthd killed");
-    lose_database(&mut daemon);
+    daemon.lose_database();
     back(&daemon, "the database lost");
     daemon.hearth(&["stop", "alice/main"]).ok();
-    lose_database(&mut daemon);
+    daemon.lose_database();
     back(&daemon, "the database lost while it was off");
 }
 
@@ -283,7 +268,7 @@ fn l10_a_lost_database_deletes_nothing_and_guesses_nothing() {
     daemon.hearth(&["start", "alice/main"]).ok();
     mark(&daemon, "new");
     daemon.hearth(&["stop", "alice/main"]).ok();
-    lose_database(&mut daemon);
+    daemon.lose_database();
     let volume = daemon.home_volume("alice/main");
     let failed = daemon.wait_state("alice/main", "failed");
     assert!(failed["failure"].as_str().unwrap().contains("hearth home restore"), "{failed}");

@@ -115,6 +115,27 @@ impl Daemon {
         self.up();
     }
 
+    /// Ends hearthd, loses its database, and starts it again.
+    #[track_caller]
+    pub(crate) fn lose_database(&mut self) {
+        self.down();
+        self.remove_database();
+        self.up();
+    }
+
+    /// Removes the database of a hearthd that does not run.
+    #[track_caller]
+    pub(crate) fn remove_database(&self) {
+        let mut lost = 0;
+        for file in std::fs::read_dir(self.dir.path().join("data")).unwrap().map(|entry| entry.unwrap().path()) {
+            if file.file_name().unwrap().to_str().unwrap().starts_with("state.db") {
+                std::fs::remove_file(&file).unwrap();
+                lost += 1;
+            }
+        }
+        assert!(lost > 0, "there was no database");
+    }
+
     /// Replaces the configuration; nothing tells hearthd.
     pub(crate) fn write_config(&self, config: &str) {
         std::fs::write(self.conf_d_file(), config).unwrap();
