@@ -18,6 +18,7 @@ mod found;
 mod hearthd;
 mod people;
 mod run;
+mod scheduled;
 mod steps;
 mod time;
 mod visitors;
