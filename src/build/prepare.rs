@@ -5,7 +5,7 @@ use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::path::{Path, PathBuf};
 
 use super::image::ResolvedImage;
-use super::log::LogWriter;
+use super::log::{LogWriter, disk_is_low};
 use super::pull::pull;
 use super::run::Broken;
 use super::{Tools, network, volume};
@@ -32,6 +32,12 @@ pub(super) async fn prepare(
     record: &WorkspaceRecord,
     log: &LogWriter,
 ) -> Result<Prepared, Broken> {
+    if disk_is_low(&tools.data_dir) {
+        return Err(Broken::Failed(format!(
+            "less than 5 % of the disk that {} lies on is free, so nothing is built: free some",
+            tools.data_dir.display()
+        )));
+    }
     let mut warnings = Vec::new();
     let (image, stale) = pull(tools, org, &workspace.image.value, log).await?;
     warnings.extend(stale);

@@ -67,7 +67,10 @@ impl App {
         let store = Store::open(&server.data_dir.join(DATABASE))?;
         if !config.from_copy {
             let kept = store.set_accepted_config(texts(&loaded.sources), now.wall).await;
-            kept.context("cannot keep the accepted configuration")?;
+            // A full disk is no reason not to start: what runs is to be entered.
+            if let Err(error) = kept {
+                warn!("cannot keep a copy of the accepted configuration: {error}");
+            }
         }
         let (tasks, engine) = (TaskTracker::new(), BollardEngine::connect(&server.docker));
         let events = engine.watch(server.instance.as_str());

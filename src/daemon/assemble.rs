@@ -8,7 +8,7 @@ use std::sync::Arc;
 use tokio::sync::{broadcast, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tracing::info;
+use tracing::{error, info};
 
 use super::activity::{self, Memory};
 use super::clock::Clock;
@@ -142,7 +142,9 @@ async fn remember(store: &Store, now: Now, boot_id: &str) -> anyhow::Result<Worl
         let again = open.pop_if(|_| record.power == Power::On);
         for old in open {
             let old = BuildRecord { result: Some(BuildResult::Cancelled), ended_at: Some(now.wall), ..old };
-            store.update_build(&id, &old).await?;
+            if let Err(error) = store.update_build(&id, &old).await {
+                error!(workspace = %id, "cannot record that build {} was cut off: {error}", old.number);
+            }
         }
         let again = again.map(|build| BuildRecord { started_at: None, stage: None, stages: Vec::new(), ..build });
         if let Some(build) = &again {

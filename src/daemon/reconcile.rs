@@ -357,6 +357,7 @@ impl Reconciler {
         let store = self.executor.store();
         let number = store.begin_build(id, reason, &requester, &image, now).await.map_err(|error| failed(&error))?;
         tracked.log = Some(self.executor.tools.logs.open(tracked.record.number, number));
+        tracked.taken_up = false;
         tracked.queued = Some(BuildRecord {
             number,
             reason,

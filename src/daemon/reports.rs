@@ -7,7 +7,7 @@ use tracing::{error, info, warn};
 use super::execute::{Done, Look, Report};
 use super::reconcile::Reconciler;
 use super::world::close_stage;
-use crate::build::{Progress, Unrecovered};
+use crate::build::{Outcome, Progress, Unrecovered};
 use crate::decide::{Doing, Observed};
 use crate::docker::{Container, ContainerId, EngineError};
 use crate::handle::{EngineView, Event};
@@ -68,11 +68,13 @@ impl Reconciler {
         tracked.fresh_from = fresh_from;
         match done {
             Done::Built { outcome } => {
+                // One that was cut off may have left a container, which the next look shows.
+                let cut_off = matches!(outcome, Outcome::Interrupted { .. });
                 let Some(build) = tracked.built(outcome, now) else { return };
                 self.executor.save_build(id, &build).await;
                 say(id, &build, now);
                 let none = tracked.observed == Observed::None;
-                let forget = none && tracked.record.container.take().is_some();
+                let forget = none && !cut_off && tracked.record.container.take().is_some();
                 let off = none && tracked.queued.is_none();
                 if forget {
                     // It was gone before this build began: nothing is left that a failure could have kept.

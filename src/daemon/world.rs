@@ -19,7 +19,8 @@ use crate::decide::{self, Doing, Facts, Observed};
 use crate::docker::{Container, Status};
 use crate::handle::{Activity, Inside, Reply, Usage, View};
 use crate::model::{
-    BuildNumber, BuildRecord, BuildResult, Moment, Now, Outdated, Power, Stage, StageTiming, Stamp, WorkspaceId,
+    BuildNumber, BuildReason, BuildRecord, BuildResult, Moment, Now, Outdated, Power, Stage, StageTiming, Stamp,
+    WorkspaceId,
 };
 use crate::store::WorkspaceRecord;
 
@@ -36,6 +37,8 @@ pub(super) struct Tracked {
     pub(super) build: Option<BuildRecord>,
     /// The build that waits.
     pub(super) queued: Option<BuildRecord>,
+    /// Whether that had begun before, and was cut off.
+    pub(super) taken_up: bool,
     /// Held open from the request on, so that whoever follows it waits for what comes.
     pub(super) log: Option<LogWriter>,
     pub(super) observed: Observed,
@@ -80,6 +83,7 @@ impl Tracked {
         Self {
             record,
             build,
+            taken_up: queued.is_some(),
             queued,
             log: None,
             observed: Observed::None,
@@ -167,6 +171,7 @@ impl Tracked {
                     let pause = (AGAIN * (1 << (self.interrupted - 1).min(8))).min(AGAIN_AT_MOST);
                     self.not_before = Some(now.boot + pause);
                     self.queued = Some(again.clone());
+                    self.taken_up = true;
                     return Some(again);
                 }
                 build.result = Some(BuildResult::Cancelled);
@@ -221,7 +226,9 @@ impl Tracked {
     /// declared: then the database was lost, or is older.
     pub(super) fn is_unknown(&self, container: &Container) -> bool {
         let known = self.record.container.as_ref().is_some_and(|known| known.id == container.id.0);
-        !known && container.status == Status::Running && self.record.removed_at.is_none()
+        // A build that is taken up again left it.
+        let left = self.queued.as_ref().is_some_and(|queued| queued.reason != BuildReason::Create || self.taken_up);
+        !known && !left && container.status == Status::Running && self.record.removed_at.is_none()
     }
 
     /// Returns whether somebody else started the container since hearthd did.

@@ -155,8 +155,15 @@ impl Store {
     /// # Errors
     /// As [`StoreError`] says.
     pub async fn number_above(&self, number: u64) -> Result<(), StoreError> {
+        let number = number.cast_signed();
+        let last = self.read(|tx| {
+            let sql = "SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'workspace'";
+            Ok(tx.query_row(sql, [], |row| row.get::<_, i64>(0))?)
+        });
+        if last.await? >= number {
+            return Ok(());
+        }
         self.write(move |tx| {
-            let number = number.cast_signed();
             let sql = "INSERT INTO sqlite_sequence (name, seq) SELECT 'workspace', 0
                        WHERE NOT EXISTS (SELECT 1 FROM sqlite_sequence WHERE name = 'workspace')";
             tx.execute(sql, [])?;

@@ -17,6 +17,7 @@ mod git;
 mod homes;
 mod hooks;
 mod images;
+mod kills;
 mod life;
 mod listing;
 mod package;
