@@ -386,3 +386,89 @@ impl World {
         self.workspaces.values().filter(building).count()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::docker::ContainerId;
+    use crate::store::ContainerRecord;
+
+    fn at(second: i64) -> Now {
+        let boot = Duration::from_secs(u64::try_from(1000 + second).unwrap());
+        Now { wall: Moment::from_second(1_800_000_000 + second).unwrap(), boot }
+    }
+
+    fn container(status: Status) -> Container {
+        Container {
+            id: ContainerId("c1".into()),
+            name: "hearth.alice.main".into(),
+            image_id: "sha256:1".into(),
+            labels: crate::docker::Labels::new(),
+            status,
+            mounts: vec![],
+        }
+    }
+
+    /// One that runs.
+    fn running() -> Tracked {
+        let record = WorkspaceRecord {
+            number: 1,
+            id: "alice/main".parse().unwrap(),
+            org: "acme".parse().unwrap(),
+            removed_at: None,
+            power: Power::On,
+            power_since: at(0).wall,
+            container: Some(ContainerRecord {
+                id: "c1".into(),
+                build: BuildNumber(1),
+                image_id: "sha256:1".into(),
+                username: "coder".into(),
+                uid: 1000,
+                gid: 1000,
+                token_hash: "aa".into(),
+                spec: "{}".into(),
+                started_at: Some(at(1).wall),
+                door: None,
+            }),
+            home: None,
+        };
+        let mut tracked = Tracked::new(record, None, None, Ledger::new(at(0)));
+        tracked.see(Some(&container(Status::Running)), (true, false), at(2));
+        tracked
+    }
+
+    #[test]
+    fn l9_an_end_that_was_the_engines_counts_for_nothing() {
+        for (back, counted) in [(false, 1), (true, 0)] {
+            let mut tracked = running();
+            tracked.see(Some(&container(Status::Exited)), (back, false), at(3));
+            assert_eq!(
+                (tracked.observed, tracked.ends.len(), tracked.ended_with_engine),
+                (Observed::Ended, counted, back)
+            );
+            tracked.see(Some(&container(Status::Exited)), (false, false), at(4));
+            assert_eq!(tracked.ends.len(), counted, "one end is one");
+        }
+    }
+
+    #[test]
+    fn l9_one_that_somebody_else_started_is_as_one_that_ended() {
+        let mut tracked = running();
+        assert!(!tracked.is_restarted(None) && !tracked.is_restarted(Some(&at(1).wall)));
+        assert!(tracked.is_restarted(Some(&at(2).wall)));
+        tracked.see(Some(&container(Status::Running)), (false, true), at(3));
+        assert_eq!((tracked.observed, tracked.ends.len(), tracked.inside.is_some()), (Observed::Ended, 1, false));
+    }
+
+    #[test]
+    fn l11_a_container_that_the_database_does_not_know_is_told_from_what_a_build_left() {
+        let mut tracked = running();
+        let other = Container { id: ContainerId("c2".into()), ..container(Status::Running) };
+        assert!(tracked.is_unknown(&other) && !tracked.is_unknown(&container(Status::Running)));
+        assert!(!tracked.is_unknown(&Container { status: Status::Created, ..other.clone() }));
+        tracked.record.container = None;
+        assert!(tracked.is_unknown(&other), "the database was lost");
+        tracked.record.removed_at = Some(at(5).wall);
+        assert!(!tracked.is_unknown(&other), "nobody wants it");
+    }
+}
