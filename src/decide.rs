@@ -10,6 +10,7 @@ use crate::model::{
     BuildReason, BuildRecord, BuildResult, Moment, Now, OffReason, Outdated, Power, Stage, Stamp, State, StopReason,
     Warning,
 };
+use crate::mutant;
 
 /// What is known of one workspace at one moment.
 #[derive(Debug, Clone, Copy)]
@@ -122,7 +123,9 @@ pub fn decide(facts: &Facts<'_>, now: Now) -> Decision {
         (Power::Off { why }, Observed::Running { .. } | Observed::Paused { .. } | Observed::Ended) => {
             decision(Action::Stop(stop_reason(why)), off_text(why).into())
         }
-        (Power::On, Observed::Running { .. } | Observed::Paused { .. } | Observed::Ended) if !facts.has_container => {
+        (Power::On, Observed::Running { .. } | Observed::Paused { .. } | Observed::Ended)
+            if !facts.has_container && !mutant::is_on("leftovers stay") =>
+        {
             decision(Action::Clear, "its build failed and could not remove what it had made: it is removed".into())
         }
         (Power::On, Observed::Running { .. }) if !facts.is_injected => {
@@ -144,6 +147,7 @@ pub fn decide(facts: &Facts<'_>, now: Now) -> Decision {
             Some(build) if build.result == Some(BuildResult::Cancelled) => {
                 decision(Action::Nothing, "its build was cancelled: `hearth start` builds it".into())
             }
+            Some(_) if mutant::is_on("failures are not told") => decision(Action::Nothing, "it was stopped".into()),
             Some(build) => decision(Action::Nothing, failure_of(build)),
         },
     }

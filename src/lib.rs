@@ -15,6 +15,7 @@ pub mod evidence;
 pub mod handle;
 pub mod helper;
 pub mod model;
+mod mutant;
 pub mod pipeline;
 pub mod schedule;
 pub mod store;

@@ -9,6 +9,7 @@ use super::hold::{Hold, HoldId};
 use super::judge::{Counts, Judged, Memory, judge};
 use crate::config::settings::Limit;
 use crate::model::{Evidence, EvidenceKind, Moment, Now, Outgoing, Sample, SavedStamp, Stamp};
+use crate::mutant;
 
 /// From what besides use the idle clock counts (P1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -89,7 +90,7 @@ impl Ledger {
             }
         }
         for used in &judged {
-            if let Some(at) = used.used_at {
+            if let Some(at) = used.used_at.filter(|_| !mutant::is_on("use is overlooked")) {
                 self.note(used.evidence(now.shown_at(at)), at);
             }
         }

@@ -8,6 +8,7 @@ use super::ledger::{Anew, Ledger, Warned, is_gap};
 use super::{Policy, words};
 use crate::config::settings::{Limit, Origin};
 use crate::model::{Evidence, Moment, Now, OrgName, Outgoing, Stamp};
+use crate::mutant;
 
 /// How long before it goes off everyone attached is told, unless half the threshold is shorter (P7).
 const WARNING: Duration = Duration::from_secs(600);
@@ -166,13 +167,15 @@ impl Ledger {
         let at = due.max(warned.at.after(lead));
         let step = match &self.seen {
             _ if present < at => Step::Wait,
-            Some(seen) if seen.at >= at => Step::Stop,
+            Some(_) if mutant::is_on("no fresh look") => Step::Stop,
+            Some(seen) if seen.at >= at && !mutant::is_on("never off") => Step::Stop,
             Some(_) | None => Step::Look,
         };
         (at, step, (step == Step::Wait).then_some(at))
     }
 
     fn kept_by(&self, hold_max: Duration, holds: bool, now: Now) -> (Vec<Keeper>, Option<Stamp>) {
+        let holds = holds && !mutant::is_on("holds hold nothing");
         let standing = self.holds.iter().filter(|hold| holds && hold.stands(hold_max, now));
         let ends = standing.clone().map(|hold| hold.ends(hold_max)).min();
         let held = standing.map(|hold| {

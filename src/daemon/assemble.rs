@@ -29,6 +29,7 @@ use crate::docker::{Engine, EngineEvent};
 use crate::enter::{Doors, Entries, Visitor};
 use crate::handle::{ConfigView, EngineView, Handle, Snapshot};
 use crate::model::{BuildRecord, BuildResult, Now, Power, Requester};
+use crate::mutant;
 use crate::store::{BUILDS_KEPT, Store};
 
 /// What the loop works with.
@@ -139,7 +140,7 @@ async fn remember(store: &Store, now: Now, boot_id: &str) -> anyhow::Result<Worl
         let mut open = unfinished.remove(&id).unwrap_or_default();
         open.sort_by_key(|build: &BuildRecord| build.number);
         // The newest serves those before it as well; none of them is wanted where the workspace should be off.
-        let again = open.pop_if(|_| record.power == Power::On);
+        let again = open.pop_if(|_| record.power == Power::On && !mutant::is_on("cut off builds are forgotten"));
         for old in open {
             let old = BuildRecord { result: Some(BuildResult::Cancelled), ended_at: Some(now.wall), ..old };
             if let Err(error) = store.update_build(&id, &old).await {

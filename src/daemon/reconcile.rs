@@ -32,6 +32,7 @@ use crate::model::{
     BuildNumber, BuildReason, BuildRecord, BuildResult, Moment, Now, OffReason, Power, Requester, StopReason,
     WorkspaceId,
 };
+use crate::mutant;
 use crate::pipeline::{self, Waiting};
 use crate::store::StoreError;
 
@@ -335,7 +336,9 @@ impl Reconciler {
                 }
             }
             if tracked.operation.is_none() {
-                for (number, waiter) in tracked.cancel_waiters.drain(..) {
+                for (number, waiter) in
+                    tracked.cancel_waiters.drain(..).filter(|_| !mutant::is_on("cancels are not answered"))
+                {
                     let _ = waiter.send(Ok(number));
                 }
             }
@@ -384,6 +387,9 @@ impl Reconciler {
         let now = self.executor.now().wall;
         if let Some(tracked) = self.world.workspaces.get_mut(id) {
             (tracked.record.power, tracked.record.power_since) = (power, now);
+        }
+        if mutant::is_on("wishes are not recorded") {
+            return;
         }
         if let Err(error) = self.executor.store().set_power(id, power, now).await {
             error!(workspace = %id, "cannot record that `{id}` should be {power:?}: {error}");

@@ -15,6 +15,7 @@ use crate::config::{self, Settings};
 use crate::decide::{Doing, Observed};
 use crate::handle::{Event, Rejected, Reloaded, Reply, RequestError};
 use crate::model::{BuildReason, OffReason, Power, Requester, WorkspaceId};
+use crate::mutant;
 use crate::store::WorkspaceRecord;
 
 /// A request whose answer waits until running workspaces are in line.
@@ -138,7 +139,8 @@ impl Reconciler {
         let undeclared = |(id, tracked): (&WorkspaceId, &super::world::Tracked)| {
             let record = &tracked.record;
             // One that a hearthd which was cut off has noted as removed may still be on.
-            let taken_out = record.removed_at.is_some() && record.power == Power::Off { why: OffReason::Removed };
+            let taken_out = record.removed_at.is_some()
+                && (record.power == Power::Off { why: OffReason::Removed } || mutant::is_on("half removed is removed"));
             (!settings.workspaces.contains_key(id) && !taken_out).then(|| id.clone())
         };
         let removed: Vec<_> = self.world.workspaces.iter().filter_map(undeclared).collect();

@@ -1,5 +1,6 @@
 //! What the loop makes of reports: looks at the engine, progress of builds, ends of operations.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use tracing::{error, info, warn};
@@ -12,6 +13,7 @@ use crate::decide::{Doing, Observed};
 use crate::docker::{Container, ContainerId, EngineError};
 use crate::handle::{EngineView, Event};
 use crate::model::{BuildRecord, BuildResult, Now, OffReason, Power, WorkspaceId};
+use crate::mutant;
 
 /// How soon a stop that failed is tried again.
 const RETRY_STOP: Duration = Duration::from_secs(5);
@@ -74,7 +76,10 @@ impl Reconciler {
                 self.executor.save_build(id, &build).await;
                 say(id, &build, now);
                 let none = tracked.observed == Observed::None;
-                let forget = none && !cut_off && tracked.record.container.take().is_some();
+                let forget = none
+                    && !cut_off
+                    && !mutant::is_on("built anew without end")
+                    && tracked.record.container.take().is_some();
                 let off = none && tracked.queued.is_none();
                 if forget {
                     // It was gone before this build began: nothing is left that a failure could have kept.
@@ -162,6 +167,9 @@ impl Reconciler {
         self.looks.ended(number);
         let look = match answer {
             Ok(look) => look,
+            Err(_) if mutant::is_on("away is gone") => {
+                Look { version: None, containers: Vec::new(), started: BTreeMap::new() }
+            }
             Err(error) => return self.engine_away(&error.reason()),
         };
         let back = look.version.is_some();
@@ -185,7 +193,8 @@ impl Reconciler {
         self.foreign = foreign;
         let mut unknown = Vec::new();
         for tracked in self.world.workspaces.values_mut() {
-            if tracked.fresh_from > number || tracked.operation.is_some() {
+            let stale = tracked.fresh_from > number && !mutant::is_on("old looks count");
+            if stale || tracked.operation.is_some() {
                 continue;
             }
             let container = ours.get(&tracked.record.id).copied();

@@ -21,6 +21,7 @@ use crate::docker::{ContainerId, EngineError};
 use crate::evidence::{Consumption, Execs, Scope};
 use crate::handle::{EngineView, Event, Reply, Usage};
 use crate::model::{Moment, Now, Power, Requester, Span, Stamp, WorkspaceId};
+use crate::mutant;
 
 /// How soon the same workspace is looked at again, whoever asks.
 const AGAIN: Duration = Duration::from_secs(1);
@@ -284,6 +285,9 @@ impl Reconciler {
         let message = warning(id, off_at, terms, now);
         info!(workspace = %id, "{message}");
         self.executor.entries.tell(id, &format!("\nhearth: {message}\n"));
+        if mutant::is_on("nobody is warned") {
+            return;
+        }
         self.emit(Event::AutoOff { at: now.wall, workspace: id.clone(), off_at, message });
     }
 }

@@ -3,9 +3,9 @@
 
 use std::time::Duration;
 
-use crate::support::config::{alice, and_bob};
+use crate::support::config::alice;
 use crate::support::proxy::{Fault, Proxy};
-use crate::support::{Daemon, Image, Ran, docker, took, wait_for};
+use crate::support::{Daemon, Image, Ran, took, wait_for};
 
 /// What a command may take while Docker is away, and what this machine's load may add.
 const SOON: Duration = Duration::from_secs(5 + 3);
@@ -140,28 +140,4 @@ fn l12_hearthd_starts_without_docker_and_goes_on_when_it_comes() {
     assert_eq!(soon(&daemon, &["list"]).code, 0);
     proxy.set(None);
     daemon.wait_state("alice/main", "running");
-}
-
-#[test]
-fn l9_what_ended_with_the_host_is_started_again_by_turns() {
-    let image = Image::coder().import();
-    let proxy = Proxy::start();
-    let server = format!("{}\nmax_builds = 1", proxy.server());
-    let config = format!("{}{}[users.alice.workspaces.two]\n", alice(&image), and_bob());
-    let mut daemon = Daemon::start_with(&server, &config);
-    let all = ["alice/main", "alice/two", "bob/main"];
-    let before = all.map(|workspace| daemon.wait_state(workspace, "running")["container"].clone());
-    daemon.down();
-    for workspace in all {
-        docker(&["kill", &daemon.container(workspace)]).ok();
-    }
-    proxy.set(Some(Fault::HangAt("/start")));
-    daemon.up();
-    wait_for("the first start", || if proxy.hits() > 0 { Ok(()) } else { Err("none".into()) });
-    let mut states = all.map(|workspace| daemon.show(workspace)["state"].as_str().unwrap().to_owned());
-    states.sort();
-    assert_eq!(states, ["building", "queued", "queued"]);
-    proxy.set(None);
-    let after = all.map(|workspace| daemon.wait_state(workspace, "running")["container"].clone());
-    assert_eq!(before, after);
 }

@@ -11,10 +11,8 @@ use crate::docker::labels;
 use crate::handle::{EngineView, View};
 use crate::model::{OffReason, State, WorkspaceId};
 
-/// Longer than any hook may run, and any back-off.
-const LONG: Duration = Duration::from_secs(3 * 3600);
-/// In which nothing is done once all is done.
-const QUIET: Duration = Duration::from_secs(30 * 60);
+/// After which nothing of before goes on: a hook that hangs takes longest.
+const SETTLED: Duration = Duration::from_secs(75 * 60);
 
 /// What a failed build may have as its reason here: what was made to go wrong.
 const CAUSES: [&str; 16] = [
@@ -60,10 +58,20 @@ impl World {
         self.write_files();
         self.pass(Duration::from_secs(1))?;
         self.ask(super::people::What::Reload(self.declared.clone()));
-        self.pass(LONG)?;
+        for id in self.host.visitors.held() {
+            self.ask(super::people::What::Release(id));
+        }
+        self.host.visitors.leave();
+        let settled = SETTLED.min(self.size.rest / 2);
+        self.pass(settled)?;
+        self.watchman.predict();
+        self.pass(self.size.rest - settled)?;
+        if let Some(id) = self.watchman.still_on().filter(|_| settled == SETTLED) {
+            self.watchman.broken(Invariant::FixedPoint, format!("{id} was to go off and did not"));
+        }
         self.at_rest()?;
         let changes = self.watchman.changes();
-        self.pass(QUIET)?;
+        self.pass(self.size.rest / 8)?;
         if self.watchman.changes() != changes {
             let calls = self.host.engine.calls();
             let what = format!("something is still done: {:?}", &calls[calls.len().saturating_sub(12)..]);
@@ -138,7 +146,7 @@ impl World {
                 if container.is_some() {
                     return wrong("it has a container");
                 }
-                if expected == Some(Expected::On) {
+                if expected == Some(Expected::On) && *why != OffReason::AutoOff {
                     return wrong("it is wanted");
                 }
                 if (*why == OffReason::Removed) != expected.is_none() {

@@ -23,6 +23,7 @@ pub(super) struct Org {
     pub(super) build_on_create: bool,
     pub(super) pull: &'static str,
     image: &'static str,
+    auto_off: &'static str,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -37,9 +38,10 @@ pub(super) struct Workspace {
 impl Declared {
     /// Returns a configuration with that many workspaces.
     pub(super) fn new(workspaces: usize, dice: &Dice) -> Self {
-        let org = |name, build_on_create| Org { name, build_on_create, pull: "always", image: IMAGES[0] };
+        let org =
+            |name, build_on_create| Org { name, build_on_create, pull: "always", image: IMAGES[0], auto_off: "never" };
         let mut declared = Self {
-            orgs: vec![org("acme", true), org("globex", false)],
+            orgs: vec![Org { auto_off: "1h", ..org("acme", true) }, org("globex", false)],
             workspaces: BTreeMap::new(),
             max_builds: 1 + dice.below(4),
         };
@@ -77,6 +79,10 @@ impl Declared {
                 workspace.env += 1;
                 format!("{id} has another environment")
             }
+            7 if dice.thousandth(500) => {
+                self.orgs[org].auto_off = dice.pick(&["never", "20m", "1h", "2h"]).copied().unwrap_or("never");
+                format!("org {} has auto-off {}", self.orgs[org].name, self.orgs[org].auto_off)
+            }
             7 => {
                 self.orgs[org].pull = dice.pick(&["always", "missing", "never"]).copied().unwrap_or("always");
                 format!("org {} pulls {}", self.orgs[org].name, self.orgs[org].pull)
@@ -107,11 +113,11 @@ impl Declared {
              max_builds = {}\n",
             self.max_builds
         );
-        for Org { name, build_on_create, pull, image } in &self.orgs {
+        for Org { name, build_on_create, pull, image, auto_off } in &self.orgs {
             let _ = write!(
                 text,
                 "[orgs.{name}]\nimage = \"{image}\"\nimages = [\"*\"]\npull = \"{pull}\"\n\
-                 build_on_create = {build_on_create}\n",
+                 build_on_create = {build_on_create}\nauto_off = \"{auto_off}\"\n",
             );
         }
         let mut users: BTreeMap<_, Vec<_>> = BTreeMap::new();

@@ -44,6 +44,9 @@ pub(super) struct Call {
     pub(super) what: String,
 }
 
+/// Told of a call, and whether it was made already.
+pub(super) type Told = Box<dyn Fn(&Call, bool) + Send + Sync>;
+
 /// Between one hearthd and the rest of the world. Clones are the same.
 #[derive(Clone)]
 pub(super) struct Between(Arc<Shared>);
@@ -52,8 +55,8 @@ struct Shared {
     dice: Dice,
     state: Mutex<State>,
     ended: Notify,
-    /// Told of each call that was made.
-    made: Box<dyn Fn(&Call) + Send + Sync>,
+    /// Before each call and after it.
+    told: Told,
 }
 
 struct State {
@@ -65,9 +68,9 @@ struct State {
 }
 
 impl Between {
-    pub(super) fn new(dice: Dice, weather: Weather, made: Box<dyn Fn(&Call) + Send + Sync>) -> Self {
+    pub(super) fn new(dice: Dice, weather: Weather, told: Told) -> Self {
         let state = State { weather, ends_in: None, is_over: false, counts: BTreeMap::new() };
-        Self(Arc::new(Shared { dice, state: Mutex::new(state), ended: Notify::new(), made }))
+        Self(Arc::new(Shared { dice, state: Mutex::new(state), ended: Notify::new(), told }))
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -150,8 +153,9 @@ impl Between {
 
 #[async_trait]
 impl Conductor for Between {
-    async fn begin(&self, call: &'static str, _what: &str) -> Option<Fault> {
+    async fn begin(&self, call: &'static str, what: &str) -> Option<Fault> {
         self.pass().await;
+        (self.0.told)(&Call { name: call, what: what.to_owned() }, false);
         let weather = self.weather();
         if weather == Weather::CALM {
             return None;
@@ -183,7 +187,7 @@ impl Conductor for Between {
     }
 
     async fn end(&self, call: &'static str, what: &str) {
-        (self.0.made)(&Call { name: call, what: what.to_owned() });
+        (self.0.told)(&Call { name: call, what: what.to_owned() }, true);
         self.pass().await;
         let weather = self.weather();
         if weather != Weather::CALM {

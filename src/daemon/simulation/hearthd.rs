@@ -12,7 +12,7 @@ use tokio_util::task::TaskTracker;
 
 use super::faults::Between;
 use super::time::HostClock;
-use super::visitors::Eyes;
+use super::visitors::{Eyes, Visitors};
 use crate::blocking;
 use crate::config::{self, Settings, Sources};
 use crate::daemon::app::texts;
@@ -21,7 +21,7 @@ use crate::daemon::clock::Clock;
 use crate::daemon::systemd::Service;
 use crate::docker::Engine;
 use crate::docker::fake::FakeEngine;
-use crate::handle::{ConfigView, Handle, Rejected, RequestError, Snapshot};
+use crate::handle::{ConfigView, Event, Handle, Rejected, RequestError, Snapshot};
 use crate::model::Requester;
 use crate::store::inline::Database;
 
@@ -31,6 +31,7 @@ pub(super) struct Host {
     pub(super) engine: FakeEngine,
     pub(super) database: Database,
     pub(super) clock: HostClock,
+    pub(super) visitors: Visitors,
     pub(super) dir: PathBuf,
 }
 
@@ -99,8 +100,16 @@ impl Hearthd {
             at = if at.0 == now { (now, at.1 + 1) } else { (now, 0) };
             assert!(at.1 < MOST_TURNS, "the loop turns and turns, and no time passes");
         };
+        let (mut events, visitors) = (handle.events(), host.visitors.clone());
         let running = {
             let _context = runtime.enter();
+            tasks.spawn(async move {
+                while let Ok(event) = events.recv().await {
+                    if let Event::AutoOff { workspace, .. } = event {
+                        visitors.warned(&workspace);
+                    }
+                }
+            });
             tasks.spawn(reconciler.run(inlets, stop.clone(), turned))
         };
         let (answers, clock) = (Answers::default(), host.clock.clone());
@@ -195,7 +204,7 @@ async fn begin(host: &Host, between: &Between) -> Result<Begun, String> {
         store,
         clock: Arc::new(host.clock.clone()),
         boot_id: host.clock.boot_id(),
-        sensors: Arc::new(Eyes),
+        sensors: Arc::new(Eyes { visitors: host.visitors.clone(), between: between.clone() }),
         service: Service::default(),
         hearth: "/usr/bin/hearth".into(),
         tasks: tasks.clone(),

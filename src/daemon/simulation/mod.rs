@@ -16,6 +16,7 @@ mod dice;
 mod faults;
 mod found;
 mod hearthd;
+mod mutants;
 mod people;
 mod run;
 mod scheduled;

@@ -15,6 +15,10 @@ pub(super) enum What {
     Stop(WorkspaceId),
     Cancel(WorkspaceId),
     Personalize(WorkspaceId),
+    /// Until then, in time that passes.
+    Hold(WorkspaceId, Duration),
+    Release(WorkspaceId),
+    Why(WorkspaceId),
     /// The files say this.
     Reload(Declared),
     Plan,
@@ -90,6 +94,11 @@ impl People {
         lost.then(|| format!("{:?} was let go without an answer", name(&asked.what)))
     }
 
+    /// Returns what was asked under a number.
+    pub(super) fn what(&self, number: usize) -> Option<&What> {
+        Some(&self.asked.get(number.checked_sub(self.first)?)?.what)
+    }
+
     /// hearthd has ended: nobody answers what was not answered. Returns whether it is unknown which files it had taken.
     pub(super) fn lost(&mut self) -> bool {
         for asked in self.asked.iter_mut().filter(|asked| asked.answer == Answer::None) {
@@ -149,7 +158,8 @@ fn apply(declared: &mut Declared, expected: &mut BTreeMap<WorkspaceId, Expected>
         }
     };
     match (&asked.what, asked.answer) {
-        (_, Answer::No) | (What::Personalize(_) | What::Plan, _) => {}
+        (_, Answer::No) | (What::Personalize(_) | What::Plan | What::Hold(..) | What::Release(_) | What::Why(_), _) => {
+        }
         (What::Start(id) | What::Rebuild(id), Answer::Yes) => set(id, Expected::On),
         (What::Stop(id), Answer::Yes | Answer::None) => set(id, Expected::Off),
         (What::Start(id) | What::Rebuild(id) | What::Stop(id), Answer::None | Answer::Lost) => {
@@ -186,6 +196,9 @@ pub(super) fn name(what: &What) -> String {
         What::Stop(id) => format!("stop {id}"),
         What::Cancel(id) => format!("cancel {id}"),
         What::Personalize(id) => format!("personalize {id}"),
+        What::Hold(id, until) => format!("hold {id} until {until:?}"),
+        What::Release(id) => format!("release {id}"),
+        What::Why(id) => format!("why {id}"),
         What::Reload(_) => "reload".into(),
         What::Plan => "plan".into(),
     }

@@ -10,24 +10,24 @@ const HOUR: Duration = Duration::from_secs(3600);
 
 /// What a history was like.
 #[derive(Debug, Default)]
-struct Told {
+pub(super) struct Told {
     workspace_days: f64,
     turns: u64,
     faults: BTreeMap<&'static str, usize>,
-    history: Vec<String>,
+    pub(super) history: Vec<String>,
 }
 
 /// Returns the size of a seed's history: most are small and full of trouble, some are large and long.
 fn size(seed: u64) -> Size {
     match seed % 50 {
-        0 => Size { workspaces: 120, stretches: 4, steps: 60, between: 4 * HOUR },
-        1..=4 => Size { workspaces: 30, stretches: 3, steps: 60, between: 2 * HOUR },
-        _ => Size { workspaces: 2 + (seed % 7) as usize, stretches: 3, steps: 40, between: HOUR / 2 },
+        49 => Size { workspaces: 120, stretches: 4, steps: 60, between: 4 * HOUR, rest: 4 * HOUR },
+        45..=48 => Size { workspaces: 30, stretches: 3, steps: 60, between: 2 * HOUR, rest: 4 * HOUR },
+        _ => Size { workspaces: 2 + (seed % 7) as usize, stretches: 3, steps: 40, between: HOUR / 2, rest: 4 * HOUR },
     }
 }
 
 /// Plays one history.
-fn play(seed: u64, aloud: bool) -> (Result<(), Broken>, Told) {
+pub(super) fn play(seed: u64, aloud: bool) -> (Result<(), Broken>, Told) {
     let size = size(seed);
     let mut world = World::new(seed, size, aloud);
     let lived = (|| {
@@ -86,7 +86,7 @@ fn lives_hold_what_the_design_says() {
         lived.unwrap();
         return;
     }
-    let years = std::env::var("SIM_YEARS").ok().and_then(|years| years.parse().ok()).unwrap_or(0.2);
+    let years = std::env::var("SIM_YEARS").ok().and_then(|years| years.parse().ok()).unwrap_or(0.01);
     let began = tokio::time::Instant::now();
     let (histories, told) = play_all(number("SIM_FROM").unwrap_or(1).., years);
     let took = began.elapsed().as_secs_f64();
@@ -97,7 +97,5 @@ fn lives_hold_what_the_design_says() {
 
 #[test]
 fn the_same_seed_is_the_same_history() {
-    for seed in [7, 11] {
-        assert_eq!(play(seed, false).1.history, play(seed, false).1.history);
-    }
+    assert_eq!(play(7, false).1.history, play(7, false).1.history);
 }

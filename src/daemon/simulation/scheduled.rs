@@ -17,7 +17,7 @@ use crate::schedule::{NextStart, Outcome};
 const MINUTE: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(3600);
 const DAY: Duration = Duration::from_secs(86_400);
-const SIZE: Size = Size { workspaces: 0, stretches: 0, steps: 0, between: Duration::ZERO };
+const SIZE: Size = Size { workspaces: 0, stretches: 0, steps: 0, between: Duration::ZERO, rest: HOUR };
 
 /// A host with one hearthd and no trouble. It is Monday, 19 October 2026, 08:00 in Berlin, six days before its clocks
 /// go back.
@@ -47,12 +47,12 @@ impl Calm {
 
     fn up(&mut self) {
         let (starts, clock) = (self.starts.clone(), self.world.host.clock.clone());
-        let made = move |call: &super::faults::Call| {
-            if call.name == "start" {
+        let told = move |call: &super::faults::Call, done| {
+            if call.name == "start" && done {
                 starts.lock().unwrap().push(clock.now().wall);
             }
         };
-        let between = Between::new(Dice::new(1), Weather::CALM, Box::new(made));
+        let between = Between::new(Dice::new(1), Weather::CALM, Box::new(told));
         self.hearthd = Some(Hearthd::start(&self.world.host, between).map_err(|why| panic!("{why}")).unwrap());
     }
 

@@ -7,6 +7,7 @@ use jiff::SignedDuration;
 use super::declared::IMAGES;
 use super::faults::Weather;
 use super::people::What;
+use super::visitors::Manner;
 use super::watchman::{Broken, workspace_of};
 use super::world::World;
 use crate::docker::labels::{self, BINARY};
@@ -33,7 +34,8 @@ impl World {
 
     fn step(&mut self) {
         match self.dice.below(100) {
-            0..=34 => self.somebody_asks(),
+            0..=24 => self.somebody_asks(),
+            25..=34 => self.somebody_comes(),
             35..=44 => self.files_change(),
             45..=59 => self.container_changes(),
             60..=69 => self.hearthd_ends(),
@@ -58,12 +60,15 @@ impl World {
 
     fn somebody_asks(&mut self) {
         let id = self.a_workspace();
-        let what = match self.dice.below(12) {
+        let what = match self.dice.below(15) {
             0..=2 => What::Start(id),
             3..=5 => What::Stop(id),
             6 | 7 => What::Rebuild(id),
             8 | 9 => What::Cancel(id),
             10 => What::Personalize(id),
+            11 => What::Hold(id, self.passed() + self.dice.span(Duration::from_secs(60), 6 * HOUR)),
+            12 => What::Release(id),
+            13 => What::Why(id),
             _ => What::Plan,
         };
         self.ask(what.clone());
@@ -73,10 +78,32 @@ impl World {
                 What::Start(id) => What::Stop(id),
                 What::Stop(id) => What::Start(id),
                 What::Rebuild(id) => What::Cancel(id),
-                What::Cancel(_) | What::Personalize(_) | What::Reload(_) | What::Plan => return,
+                What::Cancel(_)
+                | What::Personalize(_)
+                | What::Hold(..)
+                | What::Release(_)
+                | What::Why(_)
+                | What::Reload(_)
+                | What::Plan => return,
             };
             self.ask(again);
         }
+    }
+
+    fn somebody_comes(&mut self) {
+        let ours = self.watchman.ours();
+        let running: Vec<_> = ours.iter().filter(|container| container.status == Status::Running).collect();
+        let Some(container) = self.dice.pick(&running) else { return };
+        let manner = match self.dice.below(5) {
+            0 => Manner::Command,
+            1 => Manner::Traffic(0),
+            2 => Manner::Traffic(200),
+            _ => Manner::Traffic(20_000),
+        };
+        let stay = self.dice.span(Duration::from_secs(20), if self.dice.thousandth(500) { HOUR / 2 } else { 6 * HOUR });
+        self.host.visitors.come(&container.id.0, manner, stay);
+        let name = container.name.clone();
+        self.note(format!("somebody comes to {name} for {stay:.0?}: {manner:?}"));
     }
 
     fn files_change(&mut self) {
@@ -144,6 +171,7 @@ impl World {
                 self.fault("host boots");
                 self.host.engine.reboot();
                 self.watchman.foreign_are_as_they_are();
+                self.host.visitors.forget();
                 self.host.clock.boot();
                 self.host.clock.pass(Duration::from_secs(30));
             }

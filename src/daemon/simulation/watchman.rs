@@ -2,12 +2,17 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use super::faults::Call;
+use super::visitors::Visitors;
+use crate::config::Members;
+use crate::config::effective::effective;
+use crate::config::settings::Limit;
 use crate::docker::fake::FakeEngine;
-use crate::docker::{Container, Status};
+use crate::docker::{Container, Status, labels};
 use crate::handle::Handle;
-use crate::model::{StateName, WorkspaceId};
+use crate::model::{BuildReason, State, StateName, StopReason, WorkspaceId};
 
 /// What must hold, whatever happens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -28,7 +33,14 @@ pub(super) enum Invariant {
     BuildsEnd,
     /// hearthd runs until it is ended.
     Alive,
+    /// What is used stays on, and nothing goes off unwarned (P1, P7).
+    UsedStaysOn,
 }
+
+/// How exactly clocks are kept.
+const EXACT: Duration = Duration::from_secs(3);
+/// From one look at workspaces to the next, at most.
+const SAMPLE: Duration = Duration::from_secs(60);
 
 /// An invariant that did not hold.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,6 +53,7 @@ pub(super) struct Broken {
 #[derive(Clone)]
 pub(super) struct Watchman {
     engine: FakeEngine,
+    visitors: Visitors,
     /// Prints every call.
     aloud: bool,
     seen: Arc<Mutex<Seen>>,
@@ -55,13 +68,15 @@ struct Seen {
     networks: BTreeSet<String>,
     homes: BTreeSet<String>,
     broken: Option<Broken>,
+    /// When each is said to go off, in time that passes.
+    predicted: BTreeMap<WorkspaceId, Duration>,
     /// Calls that change something.
     changes: usize,
 }
 
 impl Watchman {
-    pub(super) fn new(engine: &FakeEngine, aloud: bool) -> Self {
-        Self { engine: engine.clone(), aloud, seen: Arc::default() }
+    pub(super) fn new(engine: &FakeEngine, visitors: &Visitors, aloud: bool) -> Self {
+        Self { engine: engine.clone(), visitors: visitors.clone(), aloud, seen: Arc::default() }
     }
 
     fn seen(&self) -> MutexGuard<'_, Seen> {
@@ -116,8 +131,17 @@ impl Watchman {
         all.into_iter().filter(|container| !seen.containers.contains_key(&container.id.0)).collect()
     }
 
-    /// Looks at a call that was made.
-    pub(super) fn made(&self, call: &Call) {
+    /// Looks at a call that is about to be made, or was.
+    pub(super) fn sees(&self, call: &Call, done: bool) {
+        if !done {
+            if call.name == "stop"
+                && let Some(id) = workspace_of(&call.what)
+            {
+                self.may_go_off(call, &id);
+                self.is_gone(call, &id);
+            }
+            return;
+        }
         if self.aloud {
             println!("      {} {}", call.name, call.what);
         }
@@ -148,6 +172,71 @@ impl Watchman {
             let what = format!("`{} {}` while it is shown as {:?}: {}", call.name, call.what, view.state, view.because);
             self.broken(Invariant::Because, what);
         }
+    }
+
+    /// What is built anew because it is gone does not run (L9, L12).
+    fn is_gone(&self, call: &Call, id: &WorkspaceId) {
+        let Some(snapshot) = self.seen().handle.as_ref().map(Handle::snapshot) else { return };
+        let build = snapshot.workspaces.get(id).and_then(|view| view.build.as_ref());
+        let Some(build) = build.filter(|build| build.reason == BuildReason::Recovery && build.result.is_none()) else {
+            return;
+        };
+        let containers = self.engine.all_containers();
+        let runs = |container: &&Container| container.name == call.what && container.status == Status::Running;
+        // Its own from before it was cut off may run.
+        let other = |container: &&Container| container.labels.get(labels::BUILD) != Some(&build.number.to_string());
+        if let Some(container) = containers.iter().filter(runs).find(other) {
+            let what = format!("{} ({}) runs and is built anew because it is gone", container.name, container.id);
+            self.broken(Invariant::Because, what);
+        }
+    }
+
+    /// What auto-off stops is not in use, and was warned (P1, P7).
+    fn may_go_off(&self, call: &Call, id: &WorkspaceId) {
+        let Some(handle) = self.seen().handle.clone() else { return };
+        let snapshot = handle.snapshot();
+        let Some(view) = snapshot.workspaces.get(id) else { return };
+        if !matches!(view.state, State::Stopping { why: StopReason::AutoOff, .. }) {
+            return;
+        }
+        let containers = self.engine.all_containers();
+        let container = containers.iter().find(|container| container.name == call.what);
+        let Some(container) = container.filter(|container| container.status == Status::Running) else { return };
+        let settings = handle.settings();
+        let Some(declared) = settings.workspaces.get(id) else { return };
+        match effective(&settings, declared, &Members::default()).auto_off.value {
+            Limit::Never => self.broken(Invariant::UsedStaysOn, format!("{id} goes off and never should")),
+            Limit::After(threshold) => {
+                if let Some(why) = self.visitors.objection(id, &container.id.0, threshold) {
+                    self.broken(Invariant::UsedStaysOn, format!("{id} goes off: {why}"));
+                }
+            }
+        }
+        let predicted = self.seen().predicted.remove(id);
+        let now = self.visitors.now();
+        if let Some(at) = predicted.filter(|at| now + EXACT < *at || *at + SAMPLE + EXACT < now) {
+            let what = format!("{id} goes off at {now:?}, and it was said to be {at:?}");
+            self.broken(Invariant::Because, what);
+        }
+    }
+
+    /// Notes when each workspace is said to go off: nothing is to change that.
+    pub(super) fn predict(&self) {
+        let Some(handle) = self.seen().handle.clone() else { return };
+        let (now, wall) = (self.visitors.now(), self.visitors.wall());
+        let mut predicted = BTreeMap::new();
+        for (id, view) in &handle.snapshot().workspaces {
+            if let (State::Running { .. }, Some(at)) = (&view.state, view.activity.off_at) {
+                let left = Duration::try_from(at.duration_since(wall)).unwrap_or_default();
+                predicted.insert(id.clone(), now + left);
+            }
+        }
+        self.seen().predicted = predicted;
+    }
+
+    /// Returns one that was said to go off and did not.
+    pub(super) fn still_on(&self) -> Option<WorkspaceId> {
+        std::mem::take(&mut self.seen().predicted).into_keys().next()
     }
 
     /// L1.

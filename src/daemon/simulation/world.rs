@@ -9,16 +9,17 @@ use jiff::SignedDuration;
 
 use super::declared::{Declared, IMAGES};
 use super::dice::Dice;
-use super::faults::{Between, Weather};
+use super::faults::{Between, Call, Weather};
 use super::hearthd::{Hearthd, Host, Left};
 use super::people::{People, What, name};
 use super::time::HostClock;
+use super::visitors::Visitors;
 use super::watchman::{Broken, Invariant, Watchman};
 use crate::access::{self, Person, Verb};
 use crate::daemon::clock::Clock;
 use crate::docker::fake::{FakeEngine, FakeImage, Ran};
 use crate::docker::{ExecEnd, ExecSpec, Output, PullError, Stream};
-use crate::handle::EngineView;
+use crate::handle::{EngineView, HoldAsked};
 use crate::helper::bundle::{Facts, HookReport, InjectReport, Owned, Personalize, StepEnd, StepReport};
 use crate::model::{BuildReason, Hook, Requester, WorkspaceId};
 use crate::store::inline::Database;
@@ -33,6 +34,8 @@ pub(super) struct Size {
     pub(super) steps: usize,
     /// From one to the next, at most.
     pub(super) between: Duration,
+    /// How long nothing goes wrong after each, before it is looked at.
+    pub(super) rest: Duration,
 }
 
 pub(super) struct World {
@@ -64,11 +67,13 @@ impl World {
         let (dice, engine) = (Dice::new(seed), FakeEngine::default());
         let clock = HostClock::at("2026-10-19T06:00:00Z".parse().expect("a moment"));
         let declared = Declared::new(size.workspaces, &dice);
-        let host = Host { engine: engine.clone(), database: Database::new(), clock, dir: dir.path().to_owned() };
+        let visitors = Visitors::new(&clock);
+        let dir_path = dir.path().to_owned();
+        let host = Host { engine: engine.clone(), database: Database::new(), clock, visitors, dir: dir_path };
         let hooks = Arc::new(AtomicUsize::new(0));
         let mut world = Self {
             people: People::new(&declared),
-            watchman: Watchman::new(&engine, aloud),
+            watchman: Watchman::new(&engine, &host.visitors, aloud),
             host,
             dice: dice.clone(),
             size,
@@ -141,7 +146,7 @@ impl World {
     /// Starts hearthd where it does not run.
     pub(super) fn start(&mut self) {
         let watchman = self.watchman.clone();
-        let made = Box::new(move |call: &super::faults::Call| watchman.made(call));
+        let made = Box::new(move |call: &Call, done| watchman.sees(call, done));
         let between = Between::new(self.dice.clone(), self.weather, made);
         if self.dice.thousandth(100) && self.weather != Weather::CALM {
             between.end_in(1 + self.dice.below(30));
@@ -226,6 +231,9 @@ impl World {
             if let Some(wrong) = self.people.answered(number, &answer) {
                 self.watchman.broken(Invariant::Answered, wrong);
             }
+            if let (Ok(()), Some(What::Hold(id, until))) = (&answer, self.people.what(number)) {
+                self.host.visitors.hold(id, *until);
+            }
         }
         self.people.settle();
     }
@@ -270,6 +278,22 @@ impl World {
                 hearthd.send(number, async move { handle.personalize(&may).await });
             }
             What::Reload(_) => hearthd.send(number, async move { handle.reload(true, requester).await }),
+            What::Hold(id, until) => {
+                let may = may(Verb::Hold, &id);
+                let lasts = Some(until.saturating_sub(passed));
+                let (message, by, from) = (None, "root".to_owned(), "host".to_owned());
+                let asked = HoldAsked { lasts, until_command_ends: false, message, by, from };
+                hearthd.send(number, async move { handle.hold(&may, asked).await });
+            }
+            What::Release(id) => {
+                self.host.visitors.release(&id);
+                let may = may(Verb::Hold, &id);
+                hearthd.send(number, async move { handle.release(&may, None).await });
+            }
+            What::Why(id) => {
+                let may = may(Verb::See, &id);
+                hearthd.send(number, async move { handle.why(&may).await });
+            }
             What::Plan => hearthd.send(number, async move { handle.plan().await }),
         }
     }

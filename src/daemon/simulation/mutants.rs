@@ -1,0 +1,48 @@
+//! That the simulation finds bugs: each of these is put in on purpose.
+
+use super::run::play;
+use super::watchman::Invariant::{self, *};
+use crate::mutant;
+
+/// Bugs, and what of each breaks.
+const MUTANTS: &[(&str, &[Invariant])] = &[
+    ("labels prove it", &[NotOurs]),
+    ("a user has one home", &[OneContainer, FixedPoint]),
+    ("old looks count", &[FixedPoint, Because]),
+    ("away is gone", &[Because, FixedPoint]),
+    ("built anew without end", &[Alive, FixedPoint]),
+    ("cut off builds are forgotten", &[BuildsEnd, FixedPoint]),
+    ("wishes are not recorded", &[FixedPoint]),
+    ("only events are looked after", &[FixedPoint]),
+    ("cancels are not answered", &[Answered]),
+    ("half removed is removed", &[FixedPoint]),
+    ("leftovers stay", &[FixedPoint]),
+    ("failures are not told", &[Because]),
+    ("nobody is warned", &[UsedStaysOn]),
+    ("never off", &[FixedPoint]),
+    ("no fresh look", &[UsedStaysOn]),
+    ("holds hold nothing", &[UsedStaysOn, FixedPoint]),
+    ("use is overlooked", &[UsedStaysOn]),
+];
+
+/// So many histories find each.
+const ENOUGH: u64 = 150;
+
+#[test]
+#[ignore = "takes minutes: `.ci/run` runs it"]
+fn each_bug_that_is_put_in_is_found() {
+    let only = std::env::var("MUTANT").ok();
+    let mut missed = Vec::new();
+    for (name, breaks) in MUTANTS.iter().filter(|(name, _)| only.as_ref().is_none_or(|only| only == name)) {
+        mutant::turn_on(name);
+        let found = (1..=ENOUGH).find_map(|seed| play(seed, false).0.err().map(|broken| (seed, broken)));
+        match found {
+            Some((seed, broken)) if breaks.contains(&broken.invariant) => {
+                println!("{name}: found by history {seed}: {:?}: {}", broken.invariant, broken.what);
+            }
+            found => missed.push(format!("{name}: {found:?}")),
+        }
+    }
+    mutant::turn_on("");
+    assert!(missed.is_empty(), "missed of {}:\n{}", MUTANTS.len(), missed.join("\n"));
+}
