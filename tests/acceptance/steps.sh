@@ -134,8 +134,12 @@ levels() {
   on 'echo HEARTH_LOG=debug >/etc/default/hearth
     systemctl restart hearth
     hearth rebuild bob/main
-    [ "$(journalctl -u hearth PRIORITY=7 WORKSPACE=bob/main --output cat | wc --lines)" -gt 0 ]
-    has "$(journalctl -u hearth PRIORITY=6 WORKSPACE=bob/main BUILD=$(of bob/main .build.number) --output cat)" "built \`bob/main\`"
+    # What hearthd said a moment ago may still be on its way to the journal.
+    said() { journalctl -u hearth WORKSPACE=bob/main "$@" --output cat; }
+    details() { [ -n "$(said PRIORITY=7)" ]; }
+    built() { said PRIORITY=6 BUILD=$(of bob/main .build.number) | grep --quiet "^built .bob/main."; }
+    soon 20 details
+    soon 20 built
     rm /etc/default/hearth
     systemctl restart hearth'
 }
