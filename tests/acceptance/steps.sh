@@ -136,7 +136,7 @@ levels() {
     hearth rebuild bob/main
     # What hearthd said a moment ago may still be on its way to the journal.
     said() { journalctl -u hearth WORKSPACE=bob/main "$@" --output cat; }
-    details() { [ -n "$(said PRIORITY=7)" ]; }
+    details() { [ -n "$(journalctl -u hearth PRIORITY=7 --output cat)" ]; }
     built() { said PRIORITY=6 BUILD=$(of bob/main .build.number) | grep --quiet "^built .bob/main."; }
     soon 20 details
     soon 20 built
