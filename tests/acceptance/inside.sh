@@ -44,7 +44,7 @@ ask_on() {
 }
 asked() {
   touch /run/asked/stop
-  soon 20 test -e /run/asked/done
+  soon 60 test -e /run/asked/done
   awk '{ n++; if ($1 > most) most = $1; if ($2) refused++ }
     END { printf "%d answers, %d refused, the slowest in %d ms\n", n, refused, most; exit refused > 0 }' /run/asked/log ||
     fail "$(cat /run/asked/last)"

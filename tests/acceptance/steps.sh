@@ -98,6 +98,7 @@ typo() {
   on 'before=$(containers)
     sed --in-place s/auto_off_max/auto_of_max/ /etc/hearth/conf.d/acme.toml
     if systemctl reload hearth; then fail "the reload went well"; fi
+    journalctl --sync
     said=$(journalctl -u hearth --no-pager --output cat -n 30)
     has "$said" "/etc/hearth/conf.d/acme.toml:8:1: unknown key \`auto_of_max\`"
     has "$said" "did you mean \`auto_off_max\`?"
@@ -117,7 +118,7 @@ restart() {
     enter alice/main "nohup sleep 4711 >/dev/null 2>&1 & echo \$! >~/pid"
     su - alice -c "hearth ssh main -- sleep 1000" >/run/session 2>&1 &
     session=$!
-    soon 10 enter alice/main "pgrep --full --exact \"sleep 1000\""
+    soon 60 enter alice/main "pgrep --full --exact \"sleep 1000\""
     ask_on &
     systemctl restart hearth
     sleep 1
@@ -138,8 +139,8 @@ levels() {
     said() { journalctl -u hearth WORKSPACE=bob/main "$@" --output cat; }
     details() { [ -n "$(journalctl -u hearth PRIORITY=7 --output cat)" ]; }
     built() { said PRIORITY=6 BUILD=$(of bob/main .build.number) | grep --quiet "^built .bob/main."; }
-    soon 20 details
-    soon 20 built
+    soon 60 details
+    soon 60 built
     rm /etc/default/hearth
     systemctl restart hearth'
 }
@@ -150,17 +151,17 @@ crash() {
     another() { [ "$(pid)" != 0 ] && [ "$(pid)" != "$1" ] && hearth status >/dev/null; }
     first=$(pid)
     kill -KILL $first
-    soon 20 another $first
+    soon 60 another $first
     mkdir --parents /run/systemd/system/hearth.service.d
-    printf "[Service]\nWatchdogSec=4\n" >/run/systemd/system/hearth.service.d/quick.conf
+    printf "[Service]\nWatchdogSec=8\n" >/run/systemd/system/hearth.service.d/quick.conf
     systemctl daemon-reload
     systemctl restart hearth
     # As long as it goes on it is fed, at rest too.
     second=$(pid)
-    sleep 6
+    sleep 10
     same "$second" "$(pid)"
     kill -STOP $second
-    soon 30 another $second
+    soon 60 another $second
     rm -r /run/systemd/system/hearth.service.d
     systemctl daemon-reload
     systemctl restart hearth
@@ -168,7 +169,7 @@ crash() {
     # kill -HUP reloads, too.
     sed --in-place "s/auto_off          = \"2h\"/auto_off          = \"3h\"/" /etc/hearth/conf.d/acme.toml
     systemctl kill --signal HUP --kill-who main hearth
-    soon 10 eval "hearth config show alice/main --json | grep --quiet 3h"'
+    soon 60 eval "hearth config show alice/main --json | grep --quiet 3h"'
 }
 
 docker_restart() {
@@ -176,7 +177,7 @@ docker_restart() {
     before=$(ids)
     enter alice/main "echo here >/tmp/still"
     systemctl stop docker.socket docker
-    soon 10 eval "hearth status | grep --quiet \"what is shown is from the last look\""
+    soon 60 eval "hearth status | grep --quiet \"what is shown is from the last look\""
     has "$(hearth list)" alice/main
     hearth stop alice/main && code=0 || code=$?
     same "$code" 3
@@ -248,7 +249,7 @@ removed() {
     test -e /etc/hearth/conf.d/acme.toml
     test -e /var/lib/hearth/state.db
     apt-get install --yes ./hearthd_*.deb
-    soon 20 enter alice/main "cat todo"
+    soon 60 enter alice/main "cat todo"
     same "$before" "$(containers)"'
 }
 
@@ -276,7 +277,7 @@ image             = "acme-dev"
 pull              = "missing"
 default_workspace = "main"
 activity          = "open"
-auto_off          = "16s"
+auto_off          = "20s"
 auto_off_override = "modify"
 
 [users.erin]
@@ -300,12 +301,13 @@ PERL
     soon 60 all_run
     ids=$(containers)
     # Erin is at work, Frank is not.
-    (sleep 30 | su - erin -c "hearth ssh main -- cat" >/dev/null) &
+    (until [ -e /run/leave ]; do sleep 0.2; done | su - erin -c "hearth ssh main -- cat" >/dev/null) &
     at_work=$!
-    soon 40 is frank/main off
+    soon 60 is frank/main off
     is erin/main running
-    echo "figure: frank/main off $(($(date +%s) - $(date --date "$(of frank/main .build.ended_at)" +%s))) s after its build, by an auto-off of 16 s"
+    echo "figure: frank/main off $(($(date +%s) - $(date --date "$(of frank/main .build.ended_at)" +%s))) s after its build, by an auto-off of 20 s"
     has "$(su - frank -c "hearth show main")" auto-off
+    journalctl --sync
     has "$(journalctl -u hearth --no-pager WORKSPACE=frank/main)" "frank/main"
     same "$(homes | grep frank)" hearth.frank.main.home
     # What reconnects by itself does not bring it back; Frank does, with the same home.
@@ -316,24 +318,25 @@ PERL
     # Erin leaves a training behind that nobody watches.
     su - erin -c "hearth hold main 1h -m training"
     has "$(su - erin -c "hearth why main")" training
+    touch /run/leave
     wait $at_work || true
-    soon 40 is frank/main off
-    # His next morning is within the minute.
-    at=$(date --date "65 seconds" +%H:%M)
+    soon 60 is frank/main off
+    # His next morning comes within two minutes.
+    at=$(date --date "80 seconds" +%H:%M)
     su - frank -c "hearth set main auto_start=$at"
-    soon 90 is frank/main running
+    soon 150 is frank/main running
     same "$(of frank/main .build.reason)" auto-start
     is erin/main running
     has "$(su - erin -c "hearth why main")" training
     # Evidence of use is read from her container, hardened as the service is.
     has "$(hearth status --json | jq --compact-output .notes)" "[]"
     hearth ssh erin/main -- sh -c "cat >echo.pl; nohup perl echo.pl >/dev/null 2>&1 &" </var/tmp/echo.pl
-    soon 10 bash -c "exec 3<>/dev/tcp/127.0.0.1/8080; echo hello >&3; read -t 2 -r answer <&3"
+    soon 60 bash -c "exec 3<>/dev/tcp/127.0.0.1/8080; echo hello >&3; read -t 2 -r answer <&3"
     exec 3<>/dev/tcp/127.0.0.1/8080
     echo hello >&3
     read -r answer <&3
     same "$answer" hello
-    soon 20 eval "hearth why erin/main | tee /run/why | grep --quiet 8080"
+    soon 60 eval "hearth why erin/main | tee /run/why | grep --quiet 8080"
     cat /run/why
     exec 3>&-
     su - erin -c "hearth release main"
