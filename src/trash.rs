@@ -1,7 +1,9 @@
 //! Homes in the trash (rule L10): which of them have come to their end, and what may still keep them. Pure.
 //!
 //! The trash is a state of the database and of nothing else: a home that the database does not have there is never
-//! deleted, and one that it has there is looked at once more before it is.
+//! deleted, and one that it has there is looked at once more before it is: its date is no proof that nobody used it
+//! while hearthd was down or Docker's events were not heard. That look ([`build`](crate::build)) is at the home itself,
+//! so that no gap in what was heard puts off its date.
 
 use std::collections::BTreeMap;
 use std::time::Duration;

@@ -114,6 +114,7 @@ impl Plan<'_> {
             MountSpec::Volume {
                 name: self.prepared.home.volume.clone(),
                 target: format!("/home/{}", resolved.username),
+                read_only: false,
             },
             MountSpec::Tmpfs { target: RUN_DIR.into(), uid: resolved.uid, gid: resolved.gid, size: RUN_SIZE },
             bind(&tools.doors.directory(self.record.number), format!("{RUN_DIR}/workspace"), true),

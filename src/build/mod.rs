@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use tokio_util::task::TaskTracker;
 
+mod apart;
 mod create;
 mod environment;
 pub mod hooks;
@@ -39,7 +40,7 @@ pub use run::{Job, Progress, Tell, inside, run};
 pub use stop::stop;
 pub use tend::{Unrecovered, personalize_again, recover, take_over, update_limits};
 pub use user::{ImageUser, UserRefusal};
-pub use volume::{Emptied, delete_for_good};
+pub use volume::{Emptied, Undecided, delete_for_good};
 
 /// What builds work with; one for all of them.
 pub struct Tools {

@@ -3,9 +3,12 @@
 //! The end of a home's time in the trash is the one place in hearth that removes a volume: [`delete_for_good`].
 
 use super::Tools;
+use super::apart::{self, Apart, ApartError};
 use super::run::Broken;
 use crate::docker::{EngineError, Volume, labels};
-use crate::store::{HomeRecord, WorkspaceRecord};
+use crate::helper::bundle::Changed;
+use crate::model::{Moment, WorkspaceId, neutralise};
+use crate::store::{HomeRecord, StoreError, WorkspaceRecord};
 use crate::trash::Trashed;
 
 /// Finds the workspace's home, or the name that it will have; a volume of that name that is not ours is refused.
@@ -116,29 +119,88 @@ pub enum Emptied {
     Kept(String),
 }
 
+/// Why a home is neither deleted nor kept. It can be tried again.
+#[derive(Debug, thiserror::Error)]
+pub enum Undecided {
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error("Docker has no image of any workspace to look into it with")]
+    NoImage,
+    #[error("it cannot be looked into: {0}")]
+    Failed(String),
+}
+
+impl From<ApartError> for Undecided {
+    fn from(error: ApartError) -> Self {
+        match error {
+            ApartError::Failed(why) => Self::Failed(why),
+            ApartError::Engine(error) => error.into(),
+        }
+    }
+}
+
 /// Deletes a home for good whose time in the trash is over: only if it is exactly ours, nothing refers to it, and
 /// nothing has touched it since it went there (rule L10).
 ///
+/// That a container had it meanwhile is known from the engine's events, where hearthd heard them or the engine remembers
+/// them: its last 256, none from before its start. So that no gap in what was heard matters, and no home has to wait for
+/// one to be over, the home itself is asked as well: whatever was changed in it since keeps it. What remains is a
+/// container that only read, that is gone again, and that the engine has forgotten: nothing of it would be lost.
+///
 /// # Errors
-/// When the engine does not do it.
-pub async fn delete_for_good(tools: &Tools, home: &Trashed) -> Result<Emptied, EngineError> {
+/// When it could not be done, or not be told whether it may be.
+pub async fn delete_for_good(tools: &Tools, home: &Trashed) -> Result<Emptied, Undecided> {
     let Some(volume) = tools.engine.volume(&home.volume).await? else { return Ok(Emptied::Gone) };
     let kept = |why: String| Ok(Emptied::Kept(why));
     if !labels::is_our_volume(&volume, &tools.instance, &home.workspace) {
         return kept("its labels are not exactly ours".into());
     }
-    if let Some(user) = tools.engine.containers_with_volume(&home.volume).await?.first() {
-        return kept(format!("container `{}` ({}) refers to it", user.name, user.id));
+    for user in tools.engine.containers_with_volume(&home.volume).await? {
+        // Left behind by a look into it that was cut off.
+        if !labels::is_passing(&user, &tools.instance) {
+            return kept(format!("container `{}` ({}) refers to it", user.name, user.id));
+        }
+        tools.engine.remove(&user.id).await?;
     }
+    let unknown = |why: &str| format!("hearthd cannot tell whether it was used since: {why}");
+    let used = |at: Moment| format!("it was used at {at:.0}, after it went into the trash");
     match tools.engine.volume_changed_at(&home.volume).await? {
         Some(at) if at <= home.trashed_at => {}
-        Some(at) => return kept(format!("it was used at {at:.0}, after it went into the trash")),
-        None => return kept("hearthd cannot tell whether it was used since".into()),
+        Some(at) => return kept(used(at)),
+        None => return kept(unknown("its volume is not to be seen on the host")),
+    }
+    let changed = look_into(tools, home).await?;
+    match changed.error {
+        None if changed.at <= home.trashed_at => {}
+        None => return kept(used(changed.at)),
+        Some(error) => return kept(unknown(&neutralise(error.as_bytes()))),
     }
     match tools.engine.remove_volume(&home.volume).await {
         Ok(()) => Ok(Emptied::Deleted),
         // A container that came a moment ago.
         Err(EngineError::Conflict(why)) => kept(why),
-        Err(error) => Err(error),
+        Err(error) => Err(error.into()),
     }
+}
+
+/// Looks when anything in a home was last changed.
+async fn look_into(tools: &Tools, home: &Trashed) -> Result<Changed, Undecided> {
+    let Some(image) = any_image(tools, &home.workspace).await? else { return Err(Undecided::NoImage) };
+    let (hearth, volume) = (tools.hearth.clone(), home.volume.clone());
+    let looking = Apart { hearth, image, volume, read_only: true, command: "changed", more: Vec::new() };
+    Ok(apart::run(&tools.engine, &tools.instance, &tools.tasks, looking).await?)
+}
+
+/// Finds an image for a container: that of the workspace's last build, else that of anything that runs.
+async fn any_image(tools: &Tools, workspace: &WorkspaceId) -> Result<Option<String>, Undecided> {
+    let last = tools.store.last_build(workspace).await?.map(|build| build.image);
+    let containers = tools.store.workspaces().await?.into_iter().filter_map(|record| record.container);
+    for reference in last.into_iter().chain(containers.map(|container| container.image_id)) {
+        if let Some(image) = tools.engine.image(&reference).await? {
+            return Ok(Some(image.id));
+        }
+    }
+    Ok(None)
 }

@@ -223,7 +223,12 @@ impl Executor {
     fn delete_home(&self, home: Trashed) {
         let executor = self.clone();
         self.tasks.spawn(async move {
-            let result = build::delete_for_good(&executor.tools, &home).await.map_err(|error| error.to_string());
+            let result = tokio::select! {
+                biased;
+                // A look into it that is cut off leaves nothing behind.
+                () = executor.stopping.cancelled() => return,
+                result = build::delete_for_good(&executor.tools, &home) => result.map_err(|error| error.to_string()),
+            };
             if result.is_err() {
                 tokio::select! {
                     () = executor.stopping.cancelled() => {}

@@ -21,8 +21,13 @@ pub const SPEC: &str = "hearth.spec";
 pub const HOME: &str = "hearth.home";
 /// Label of containers that live for a moment only: what for.
 pub const PURPOSE: &str = "hearth.purpose";
-/// What can stand in [`PURPOSE`], and in a name there: looking into an image, giving a home to another user.
-const PURPOSES: [&str; 2] = ["probe", "own"];
+/// What can stand in [`PURPOSE`], and in a name there: looking into an image, giving a home to another user, looking
+/// into a home.
+const PURPOSES: [&str; 3] = ["probe", "own", "changed"];
+
+/// Where a home is mounted in a container that lives for a moment: no image has anything there, and no person mounts
+/// anything there.
+pub const HOME_APART: &str = "/.hearth-home";
 
 /// Where our binary is mounted in every container of ours.
 pub const BINARY: &str = "/usr/local/bin/hearth";

@@ -168,6 +168,7 @@ pub enum MountSpec {
     Volume {
         name: String,
         target: String,
+        read_only: bool,
     },
     Bind {
         source: String,
@@ -330,7 +331,8 @@ pub enum EngineEvent {
         exec: String,
         at: Moment,
     },
-    /// A container with this volume was started: whoever's.
+    /// A container with this volume was started: whoever's, but one of ours that only lives for a moment. Those that
+    /// the engine remembers are told again at each connection.
     Mounted {
         volume: String,
         at: Moment,

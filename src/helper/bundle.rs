@@ -14,7 +14,7 @@ use secrecy::{ExposeSecret, SecretSlice};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use zeroize::Zeroizing;
 
-use crate::model::{Hook, WarningKind};
+use crate::model::{Hook, Moment, WarningKind};
 
 /// Where inject's runtime files lie: a tmpfs owned by the user.
 pub const RUN_DIR: &str = "/run/hearth";
@@ -119,6 +119,15 @@ pub struct Owned {
     #[serde(default)]
     pub failed: u64,
     #[serde(default)]
+    pub error: Option<String>,
+}
+
+/// What `hearth changed` answers: when anything of a home was last changed (rule L10).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Changed {
+    pub at: Moment,
+    /// Those that could not be looked at, and why the first of them.
+    pub failed: u64,
     pub error: Option<String>,
 }
 

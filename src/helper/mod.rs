@@ -1,5 +1,5 @@
 //! What the static `hearth` does inside a container, where nothing else of hearth is: PID 1, the helper that people
-//! enter through, and the hooks of a build (`inject`, `own`, `hook`; what they are told and answer is in [`bundle`]).
+//! enter through, and the hooks of a build (`inject`, `own`, `hook`) and of a home's end (`changed`; what they are told and answer is in [`bundle`]).
 //!
 //! ```text
 //! hearthd ──(workspace socket: requests + far ends of pipes)──▶ helper ──▶ processes of an entry
@@ -18,6 +18,7 @@ use std::process::ExitCode;
 
 mod askpass;
 pub mod bundle;
+mod changed;
 mod dotfiles;
 mod entries;
 mod etc;
@@ -38,6 +39,7 @@ pub mod shell;
 mod spawn;
 mod supervise;
 mod terminal;
+mod tree;
 
 /// Runs the hidden command that `args` (the whole command line) names, if it names one.
 pub fn dispatch(args: &[OsString]) -> Option<ExitCode> {
@@ -48,10 +50,15 @@ pub fn dispatch(args: &[OsString]) -> Option<ExitCode> {
         "init" => Some(init::run()),
         "helper" => Some(entries::run()),
         "inject" => Some(inject::run(args.get(2).is_some_and(|arg| arg == "--as-user"))),
-        "own" => Some(own::run(&args[2..].iter().map(|arg| arg.to_str().unwrap_or_default()).collect::<Vec<_>>())),
+        "own" => Some(own::run(&texts(&args[2..]))),
+        "changed" => Some(changed::run(&texts(&args[2..]))),
         "hook" => Some(hook::run(args.get(2)?.to_str()?)),
         _ => None,
     }
+}
+
+fn texts(args: &[OsString]) -> Vec<&str> {
+    args.iter().map(|arg| arg.to_str().unwrap_or_default()).collect()
 }
 
 /// Says something to whoever reads the container's log.

@@ -1,22 +1,16 @@
 //! Gives the files of a home to its user (rule L5). Runs as root: within inject for a fresh home, as `hearth own` in a
 //! container with nothing but the home mounted where an image's user has another uid than the one before.
-//!
-//! The tree is its user's to shape. So every entry is opened by its one name in a directory that is held open, without
-//! following a link and without crossing into another mount, and changed through what was opened.
 
-use std::ffi::CStr;
 use std::io::{self, Write};
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::Path;
 use std::process::ExitCode;
 
-use rustix::fs::{
-    AtFlags, CWD, Dir, FileType, Mode, OFlags, ResolveFlags, Stat, chmod, chownat, fstat, openat, openat2,
-};
+use rustix::fs::{AtFlags, FileType, Mode, Stat, chmod, chownat, fstat};
 use rustix::io::Errno;
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use super::bundle::Owned;
+use super::tree::{self, Visit};
 use crate::helper::complain;
 
 /// A uid and a gid.
@@ -63,23 +57,15 @@ fn owner(text: &str) -> Option<Owner> {
 
 /// Gives a home, or what of it is meant, to `new`. One entry that cannot be given hinders no other.
 pub(super) fn give(home: &Path, whose: Whose, new: Owner) -> io::Result<Owned> {
-    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let root = openat(CWD, home, flags, Mode::empty())?;
+    let root = tree::root(home)?;
     let mut giving = Giving { whose, new, owned: Owned::default() };
     giving.entry(&root)?;
     // Its change time says from here on that the home was in use: one in the trash is kept by that (rule L10).
     let _ = chownat(&root, c"", None, None, AtFlags::EMPTY_PATH);
     if whose != Whose::MountPoint {
-        allow_depth();
-        giving.tree(&root)?;
+        tree::walk(&root, &mut giving)?;
     }
     Ok(giving.owned)
-}
-
-/// A directory takes two descriptors while it is walked, and nothing bounds how deep a home is.
-fn allow_depth() {
-    let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
-    let _ = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum });
 }
 
 struct Giving {
@@ -88,35 +74,7 @@ struct Giving {
     owned: Owned,
 }
 
-impl Giving {
-    /// Walks everything below a directory.
-    fn tree(&mut self, root: &OwnedFd) -> io::Result<()> {
-        let mut stack = vec![read_dir(root)?];
-        while let Some((dir, entries)) = stack.last_mut() {
-            let Some(entry) = entries.next() else {
-                stack.pop();
-                continue;
-            };
-            let below = entry.and_then(|entry| self.below(dir, entry.file_name()));
-            match below {
-                Ok(Some(directory)) => stack.push(directory),
-                Ok(None) | Err(Errno::XDEV | Errno::NOENT) => {}
-                Err(error) => self.failed(error),
-            }
-        }
-        Ok(())
-    }
-
-    fn below(&mut self, dir: &OwnedFd, name: &CStr) -> Result<Option<Directory>, Errno> {
-        if matches!(name.to_bytes(), b"." | b"..") {
-            return Ok(None);
-        }
-        let entry = open(dir, name)?;
-        let stat = self.entry(&entry)?;
-        let is_directory = FileType::from_raw_mode(stat.st_mode) == FileType::Directory;
-        is_directory.then(|| read_dir(&entry)).transpose()
-    }
-
+impl Visit for Giving {
     /// Gives one entry, if it is meant.
     fn entry(&mut self, entry: &OwnedFd) -> Result<Stat, Errno> {
         let stat = fstat(entry)?;
@@ -133,6 +91,13 @@ impl Giving {
         Ok(stat)
     }
 
+    fn failed(&mut self, error: Errno) {
+        self.owned.failed += 1;
+        self.owned.error.get_or_insert_with(|| io::Error::from(error).to_string());
+    }
+}
+
+impl Giving {
     fn becomes(&self, (uid, gid): Owner) -> Owner {
         match self.whose {
             Whose::MountPoint if uid == 0 => self.new,
@@ -146,11 +111,6 @@ impl Giving {
             }
         }
     }
-
-    fn failed(&mut self, error: Errno) {
-        self.owned.failed += 1;
-        self.owned.error.get_or_insert_with(|| io::Error::from(error).to_string());
-    }
 }
 
 /// The kernel takes set-user-ID and set-group-ID off a file whose owner changes; it is the same person's still.
@@ -160,40 +120,6 @@ fn keep_set_id(entry: &OwnedFd, before: &Stat) {
     if is_file && mode.intersects(Mode::SUID | Mode::SGID) {
         let _ = chmod(format!("/proc/self/fd/{}", entry.as_raw_fd()), mode);
     }
-}
-
-type Directory = (OwnedFd, Dir);
-
-fn read_dir(entry: &OwnedFd) -> Result<Directory, Errno> {
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let dir = openat(entry, c".", flags, Mode::empty())?;
-    let entries = Dir::read_from(&dir)?;
-    Ok((dir, entries))
-}
-
-/// Opens what has that name in a directory, whatever it is, if it is on the same mount.
-fn open(dir: &OwnedFd, name: &CStr) -> Result<OwnedFd, Errno> {
-    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let within = ResolveFlags::BENEATH | ResolveFlags::NO_XDEV | ResolveFlags::NO_SYMLINKS;
-    match openat2(dir, name, flags, Mode::empty(), within) {
-        // An old kernel, or a sandbox that does not know the call.
-        Err(Errno::NOSYS | Errno::PERM) => open_on_mount(dir, name),
-        opened => opened,
-    }
-}
-
-fn open_on_mount(dir: &OwnedFd, name: &CStr) -> Result<OwnedFd, Errno> {
-    let entry = openat(dir, name, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())?;
-    match (mount_of(dir), mount_of(&entry)) {
-        (Some(here), Some(there)) if here == there => Ok(entry),
-        _ => Err(Errno::XDEV),
-    }
-}
-
-/// Two mounts of one filesystem have the same device, never the same id.
-fn mount_of(fd: &impl AsFd) -> Option<u64> {
-    let info = std::fs::read_to_string(format!("/proc/self/fdinfo/{}", fd.as_fd().as_raw_fd())).ok()?;
-    info.lines().find_map(|line| line.strip_prefix("mnt_id:")?.trim().parse().ok())
 }
 
 #[cfg(test)]
@@ -308,16 +234,6 @@ mod tests {
         }
         std::fs::create_dir_all(&deep).unwrap();
         assert_eq!(give(home.path(), Whose::All, (1234, 1234)).unwrap(), Owned { given: 801, failed: 0, error: None });
-    }
-
-    #[test]
-    fn l5_a_mount_is_seen_without_openat2_too() {
-        let proc = std::fs::File::open("/").unwrap();
-        let root = OwnedFd::from(proc);
-        assert_eq!(open(&root, c"proc").unwrap_err(), Errno::XDEV);
-        assert_eq!(open_on_mount(&root, c"proc").unwrap_err(), Errno::XDEV);
-        open(&root, c"etc").unwrap();
-        open_on_mount(&root, c"etc").unwrap();
     }
 
     #[test]

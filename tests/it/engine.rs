@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use hearthd::docker::{
     BollardEngine, ContainerId, ContainerSpec, Engine, EngineError, EngineEvent, ExecEnd, ExecSpec, FileKind, Limits,
-    MountSpec, NetworkSpec, Output, Status, Stream,
+    MountSpec, NetworkSpec, Output, Status, Stream, labels,
 };
 use tokio::sync::mpsc;
 
@@ -331,7 +331,7 @@ async fn l7_anonymous_volumes_go_with_the_container_and_named_ones_stay() {
     let bench = Bench::of(&Image::coder().change("VOLUME /cache"));
     let name = format!("{}.alice.main.home", bench.instance);
     bench.engine.create_volume(&name, &bench.labels()).await.unwrap();
-    let home = MountSpec::Volume { name: name.clone(), target: "/home/coder".into() };
+    let home = MountSpec::Volume { name: name.clone(), target: "/home/coder".into(), read_only: false };
     let id = bench.running(&ContainerSpec { mounts: vec![home], ..bench.spec() }).await;
     let mounts = bench.engine.container(&id.0).await.unwrap().unwrap().container.mounts;
     let volume = |target: &str| mounts.iter().find(|mount| mount.target == target).unwrap().volume.clone().unwrap();
@@ -396,6 +396,35 @@ async fn events_say_look_again() {
     assert_eq!(next().await, EngineEvent::Container { id: id.clone() });
     bench.engine.close().await;
     while tokio::time::timeout(Duration::from_secs(30), events.recv()).await.unwrap().is_some() {}
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn l10_a_mount_that_nobody_was_there_to_hear_of_is_told_later() {
+    let bench = Bench::new();
+    let name = |number| format!("{}.alice.main.home-{number}", bench.instance);
+    let mount =
+        |number, target: &str| vec![MountSpec::Volume { name: name(number), target: target.into(), read_only: true }];
+    for number in [1, 2] {
+        bench.engine.create_volume(&name(number), &bench.labels()).await.unwrap();
+    }
+    // One that hearth itself looks into is not told.
+    let spec = ContainerSpec { mounts: mount(1, labels::HOME_APART), ..bench.spec() };
+    let apart = bench.running(&spec).await;
+    bench.engine.remove(&apart).await.unwrap();
+    bench.running(&ContainerSpec { mounts: mount(2, "/mnt"), ..bench.spec() }).await;
+    let mut events = bench.engine.watch(&bench.instance);
+    let mounted = async {
+        loop {
+            match events.recv().await.unwrap() {
+                EngineEvent::Mounted { volume, .. } => return volume,
+                EngineEvent::Container { .. } | EngineEvent::Connected => {}
+                other @ (EngineEvent::ExecEnded { .. } | EngineEvent::Disconnected(_)) => panic!("{other:?}"),
+            }
+        }
+    };
+    let volume = tokio::time::timeout(Duration::from_secs(30), mounted).await.unwrap();
+    assert_eq!(volume, name(2));
+    bench.engine.close().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

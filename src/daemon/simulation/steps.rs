@@ -282,7 +282,7 @@ impl World {
 
     fn foreign(&mut self, name: &str, labels: Labels, home: Option<String>) {
         let mounts = home.into_iter().filter(|home| self.host.engine.all_volumes().contains(home));
-        let mount = |name| MountSpec::Volume { name, target: "/mnt".into() };
+        let mount = |name| MountSpec::Volume { name, target: "/mnt".into(), read_only: false };
         let spec = ContainerSpec {
             name: name.to_owned(),
             hostname: "theirs".into(),

@@ -220,7 +220,7 @@ fn port_map_of(ports: &[PortMapping]) -> PortMap {
 
 fn mount_of(mount: &MountSpec) -> Option<Mount> {
     let (typ, source, target, read_only) = match mount {
-        MountSpec::Volume { name, target } => (MountType::VOLUME, name, target, false),
+        MountSpec::Volume { name, target, read_only } => (MountType::VOLUME, name, target, *read_only),
         MountSpec::Bind { source, target, read_only } => (MountType::BIND, source, target, *read_only),
         MountSpec::Tmpfs { .. } => return None,
     };
@@ -325,7 +325,11 @@ mod tests {
             working_dir: "/home/alice".into(),
             labels: Labels::new(),
             mounts: vec![
-                MountSpec::Volume { name: "hearth.alice.main.home".into(), target: "/home/alice".into() },
+                MountSpec::Volume {
+                    name: "hearth.alice.main.home".into(),
+                    target: "/home/alice".into(),
+                    read_only: false,
+                },
                 MountSpec::Tmpfs { target: "/run/hearth".into(), uid: 1000, gid: 1000, size: 16 << 20 },
             ],
             network: Some("hearth.acme".into()),

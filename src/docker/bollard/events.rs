@@ -5,7 +5,8 @@
 //! their other events hold whole command lines, secrets and all. One item that cannot be read ends the stream, and everything is looked at.
 //!
 //! Volumes have a stream of their own: their events carry no labels to ask for, so what is told is every mount there is
-//! of a volume with our instance's name in front.
+//! of a volume with our instance's name in front. They are asked for from the beginning of what the engine remembers
+//! (its last 256 events, none from before its start): so hearth hears of most that it was not there to hear.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -18,6 +19,7 @@ use tokio::sync::mpsc;
 use super::containers::owned;
 use super::link::sorted;
 use super::{BollardEngine, LOOK, Reply};
+use crate::docker::labels::HOME_APART;
 use crate::docker::{ContainerId, EngineError, EngineEvent};
 use crate::model::Moment;
 
@@ -25,6 +27,8 @@ const ACTIONS: [&str; 12] =
     ["create", "start", "die", "stop", "kill", "oom", "pause", "unpause", "rename", "update", "destroy", EXEC_ENDED];
 const EXEC_ENDED: &str = "exec_die";
 const MOUNTED: &str = "mount";
+/// Before everything that the engine remembers.
+const BEGINNING: &str = "0";
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LAST_PAUSE: Duration = Duration::from_secs(5);
 
@@ -82,7 +86,8 @@ async fn stream(
     ]);
     let mounts = HashMap::from([("type", vec!["volume".to_owned()]), ("event", vec![MOUNTED.to_owned()])]);
     let [containers, mounts] = [filters, mounts].map(|filters| {
-        let options = EventsOptionsBuilder::default().since(&since).filters(&owned(filters)).build();
+        let since = if filters.contains_key("label") { since.as_str() } else { BEGINNING };
+        let options = EventsOptionsBuilder::default().since(since).filters(&owned(filters)).build();
         Box::pin(docker.events(Some(options)).map(Some).chain(futures_util::stream::iter([None])))
     });
     // The end of either is the end of both.
@@ -110,7 +115,9 @@ fn event_of(event: EventMessage, instance: &str) -> Option<EngineEvent> {
     match event.action.as_deref() {
         Some(MOUNTED) => {
             let ours = id.strip_prefix(instance).is_some_and(|rest| rest.starts_with('.'));
-            Some(EngineEvent::Mounted { volume: id, at: at? }).filter(|_| ours)
+            let target = actor.attributes.unwrap_or_default().remove("destination");
+            let apart = target.is_some_and(|target| target == HOME_APART);
+            Some(EngineEvent::Mounted { volume: id, at: at? }).filter(|_| ours && !apart)
         }
         Some(EXEC_ENDED) => {
             let exec = actor.attributes?.remove("execID")?;

@@ -18,7 +18,11 @@ fn spec(name: &str) -> ContainerSpec {
         env: Vec::new(),
         working_dir: "/".into(),
         labels: Labels::from([(INSTANCE.to_owned(), "hearth".to_owned())]),
-        mounts: vec![MountSpec::Volume { name: format!("{name}.home"), target: "/home/coder".into() }],
+        mounts: vec![MountSpec::Volume {
+            name: format!("{name}.home"),
+            target: "/home/coder".into(),
+            read_only: false,
+        }],
         network: None,
         ports: vec!["127.0.0.1:8080:80".parse().unwrap()],
         limits: Limits { nano_cpus: None, memory: None, pids: 10 },

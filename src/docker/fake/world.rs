@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use tokio::sync::mpsc;
 
 use super::{FakeImage, Fault};
-use crate::docker::labels::INSTANCE;
+use crate::docker::labels::{HOME_APART, INSTANCE};
 use crate::docker::{
     Container, ContainerDetail, ContainerId, ContainerSpec, EngineError, EngineEvent, Image, Labels, MountPoint,
     MountSpec, Network, NetworkSpec, Status, Volume,
@@ -152,7 +152,7 @@ impl World {
         let mut labels = image.labels.clone();
         labels.extend(spec.labels.clone());
         let mount = |mount: &MountSpec| match mount {
-            MountSpec::Volume { name, target } => {
+            MountSpec::Volume { name, target, .. } => {
                 Some(MountPoint { volume: Some(name.clone()), source: name.clone(), target: target.clone() })
             }
             MountSpec::Bind { source, target, .. } => {
@@ -198,7 +198,9 @@ impl World {
         detail.container.status = Status::Running;
         (detail.pid, detail.started_at, detail.exit_code) = (Some(pid), Some(now), None);
         let (labels, id) = (detail.container.labels.clone(), detail.container.id.0.clone());
-        let mounted: Vec<_> = detail.container.mounts.iter().filter_map(|mount| mount.volume.clone()).collect();
+        // What hearth itself looks into is not told, and not changed.
+        let mounts = detail.container.mounts.iter().filter(|mount| mount.target != HOME_APART);
+        let mounted: Vec<_> = mounts.filter_map(|mount| mount.volume.clone()).collect();
         self.tell(&labels, &id);
         for volume in mounted {
             self.changed.insert(volume.clone(), now);

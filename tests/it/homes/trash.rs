@@ -218,6 +218,32 @@ fn l10_at_the_end_of_its_time_a_home_goes_only_if_it_is_ours_and_nothing_wants_i
 }
 
 #[test]
+fn l10_a_home_that_was_used_while_nobody_listened_is_kept() {
+    let image = Image::coder().import();
+    let mut daemon = Daemon::start(&alice_with(&image, "trash_keep = \"4s\"", ""));
+    daemon.wait_state("alice/main", "running");
+    daemon.inside("alice/main", &["mkdir", "-p", "deep/below"]);
+    daemon.hearth(&["stop", "alice/main"]).ok();
+    let volume = daemon.home_volume("alice/main");
+    daemon.hearth(&["home", "delete", "alice/main", "--yes"]).ok();
+    daemon.kill9();
+    // Not by a container: no event of it is there to be heard later. The root of the home does not change.
+    let root = docker(&["volume", "inspect", &volume, "--format", "{{.Mountpoint}}"]).ok();
+    std::fs::write(Path::new(root.trim()).join("deep/below/new"), "worth keeping").unwrap();
+    daemon.up();
+    wait_for("it to be kept", || match homes(&daemon) {
+        homes if homes[0].2.contains("deleted again") => Ok(()),
+        homes => Err(format!("{homes:?}")),
+    });
+    assert!(daemon.log().contains("it was used at"), "{}", daemon.log());
+    // What hearth itself looked into it with is no use of it.
+    daemon.hearth(&["home", "delete", &volume, "--yes"]).ok();
+    wait_for("the end of its time", || if exists(&volume) { Err(daemon.log()) } else { Ok(()) });
+    assert!(!daemon.log().contains("was mounted"), "{}", daemon.log());
+    assert_eq!(daemon.containers(), Vec::<String>::new());
+}
+
+#[test]
 fn l10_an_older_database_deletes_no_home_that_came_back_since() {
     let image = Image::coder().import();
     let mut daemon = Daemon::start(&alice_with(&image, "trash_keep = \"4s\"", ""));
