@@ -33,7 +33,7 @@ type Bench = fn(&mut Table);
 
 fn main() {
     let wanted: Vec<String> = std::env::args().skip(1).filter(|argument| !argument.starts_with('-')).collect();
-    let benches: [(&str, Bench); 7] = [
+    let benches: [(&str, Bench); 8] = [
         ("start", start_to_running),
         ("four", four_at_once),
         ("idle", a_hundred_stopped),
@@ -41,6 +41,7 @@ fn main() {
         ("ssh", entering),
         ("throughput", throughput),
         ("evidence", evidence::a_look),
+        ("minute", evidence::a_minute),
     ];
     let mut table = Table::new();
     for (name, bench) in benches {

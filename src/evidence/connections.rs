@@ -2,12 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
-use std::net::IpAddr;
 
 use tokio::sync::{mpsc, oneshot};
 
 use super::classify::{Classified, Connection, Host, View, classify};
-use super::netlink::{Diag, Sockets, udp_name};
+use super::netlink::{Diag, Known, Sockets, own_addresses, udp_name};
 use super::place::{NoEntry, Place, Process};
 use crate::config::subnet::Subnet;
 use crate::docker::ContainerId;
@@ -134,8 +133,16 @@ fn missing_of(effective: u64) -> Option<String> {
 pub struct Scanner {
     home: Place,
     buffer: Vec<u8>,
-    /// Cookies of inbound connections at the last look.
-    inbound: BTreeMap<ContainerId, BTreeSet<u64>>,
+    host: Known,
+    containers: BTreeMap<ContainerId, Before>,
+}
+
+/// What the last look showed of a container.
+#[derive(Debug, Default)]
+struct Before {
+    sockets: Known,
+    /// Cookies of inbound connections.
+    inbound: BTreeSet<u64>,
 }
 
 impl Scanner {
@@ -149,17 +156,19 @@ impl Scanner {
         }
         let fails = |error: io::Error| format!("the kernel lists no sockets (tcp_diag): {error}");
         let mut buffer = vec![0; PIECE];
-        Diag::open().and_then(|diag| diag.tcp(Some(0), 1, &mut buffer)).map_err(fails)?;
-        Ok(Self { home: Place::here().map_err(fails)?, buffer, inbound: BTreeMap::new() })
+        let mut host = Known::default();
+        Diag::open().and_then(|diag| diag.tcp(|| Some(0), &mut host, 1, &mut buffer)).map_err(fails)?;
+        Ok(Self { home: Place::here().map_err(fails)?, buffer, host, containers: BTreeMap::new() })
     }
 
     /// Looks at all of them.
     pub fn scan(&mut self, look: &Look) -> BTreeMap<ContainerId, Seen> {
         let mut answer = Answer::new();
         if look.scope == Scope::All {
-            self.inbound.retain(|container, _| look.targets.iter().any(|target| target.container == *container));
+            self.containers.retain(|container, _| look.targets.iter().any(|target| target.container == *container));
         }
-        let mut host = match self.sockets_of_host().and_then(|sockets| Ok(Host::new(sockets, own_addresses()?))) {
+        let sockets = self.sockets_of_host();
+        let mut host = match sockets.and_then(|sockets| Ok(Host::new(sockets, own_addresses(&mut self.buffer)?))) {
             Ok(host) => host,
             Err(error) => return blind(look, &format!("the host's sockets cannot be listed: {error}")),
         };
@@ -196,20 +205,22 @@ impl Scanner {
     }
 
     fn sockets_of_host(&mut self) -> io::Result<Sockets> {
-        Diag::open()?.tcp(None, MOST_OF_HOST, &mut self.buffer)
+        let own = Process::own()?;
+        Diag::open()?.tcp(|| own.tcp_in_use(), &mut self.host, MOST_OF_HOST, &mut self.buffer)
     }
 
     /// Lists the sockets of a container, from inside its namespace.
     fn inside(&mut self, target: &Target, datagrams: bool) -> Result<(Sockets, Vec<Outgoing>), NoEntry> {
         let process = Process::of(target.pid, &target.container.0)?;
-        let in_use = process.tcp_in_use();
-        if in_use == Some(0) && !datagrams {
+        let before = self.containers.entry(target.container.clone()).or_default();
+        if process.tcp_in_use() == Some(0) && !datagrams {
+            before.sockets = Known::default();
             return Ok((Sockets::default(), Vec::new()));
         }
         process.network()?.enter()?;
         let mut list = || -> io::Result<(Sockets, Vec<Outgoing>)> {
             let diag = Diag::open()?;
-            let sockets = diag.tcp(in_use, MOST, &mut self.buffer)?;
+            let sockets = diag.tcp(|| process.tcp_in_use(), &mut before.sockets, MOST, &mut self.buffer)?;
             if !datagrams {
                 return Ok((sockets, Vec::new()));
             }
@@ -221,7 +232,7 @@ impl Scanner {
     }
 
     fn classify(&mut self, target: &Target, sockets: &Sockets, host: &Host, look: &Look) -> Classified {
-        let inbound = self.inbound.entry(target.container.clone()).or_default();
+        let Before { inbound, .. } = self.containers.entry(target.container.clone()).or_default();
         let view = View { sockets, ports: &target.ports, host, ours: &look.ours, inbound };
         let classified = classify(view);
         inbound.clone_from(&classified.inbound);
@@ -237,16 +248,6 @@ fn looked(classified: Classified, mut datagrams: Vec<Outgoing>) -> Looked {
     Looked { inbound, outgoing }
 }
 
-/// The addresses of the namespace that the thread is in.
-fn own_addresses() -> io::Result<BTreeSet<IpAddr>> {
-    let address = |interface: nix::ifaddrs::InterfaceAddress| {
-        let address = interface.address?;
-        let v4 = address.as_sockaddr_in().map(|v4| IpAddr::V4(v4.ip()));
-        v4.or_else(|| address.as_sockaddr_in6().map(|v6| IpAddr::V6(v6.ip())))
-    };
-    Ok(nix::ifaddrs::getifaddrs()?.filter_map(address).collect())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -256,11 +257,6 @@ mod tests {
         assert_eq!(missing_of(u64::MAX), None);
         assert_eq!(missing_of(1 << 21).unwrap(), "hearthd runs without CAP_SYS_PTRACE");
         assert_eq!(missing_of(0).unwrap(), "hearthd runs without CAP_SYS_ADMIN and CAP_SYS_PTRACE");
-    }
-
-    #[test]
-    fn the_hosts_addresses_have_loopback_among_them() {
-        assert!(own_addresses().unwrap().contains(&"127.0.0.1".parse().unwrap()));
     }
 
     #[tokio::test]

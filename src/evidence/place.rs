@@ -48,6 +48,11 @@ impl Process {
         if is_of_container(&text, container) { Ok(process) } else { Err(NoEntry::Gone) }
     }
 
+    /// Takes hold of the calling thread, as a process.
+    pub(super) fn own() -> io::Result<Self> {
+        Ok(Self(open("/proc/thread-self", FLAGS | OFlag::O_DIRECTORY, Mode::empty())?))
+    }
+
     /// Returns its cgroups, a line each.
     pub(super) fn cgroups(&self) -> Option<String> {
         read(openat(&self.0, "cgroup", FLAGS, Mode::empty()).ok()?, 64 * 1024)
