@@ -14,7 +14,7 @@ use crate::access::{UserVerb, Verb, check_user};
 use crate::config::InForce;
 use crate::config::set::Edits;
 use crate::config::show::{self, Row};
-use crate::handle::{self, Owner, When};
+use crate::handle::{self, EngineView, Owner, When};
 use crate::model::{Requester, State as WorkspaceState};
 
 /// Shows what the members' own settings of a workspace are, and what is in force
@@ -121,16 +121,20 @@ fn settings(rows: Vec<Row>, in_force: &InForce, owner: &Owner) -> Vec<Setting> {
     rows.into_iter().map(setting).collect()
 }
 
-/// What a running container did not take over after all, such as less memory than it uses, waits for its next build.
+/// What a running container did not take over after all, such as less memory than it uses, waits for its next build;
+/// while Docker is away, for its return.
 fn effects(context: &ApiContext, effect: handle::Effect) -> Vec<SettingsEffect> {
     let handle::Effect { workspace, keys, when } = effect;
-    let outdated = match context.handle.snapshot().workspaces.get(&workspace).map(|view| view.state.clone()) {
+    let snapshot = context.handle.snapshot();
+    let away = !matches!(snapshot.engine, EngineView::Here { .. });
+    let outdated = match snapshot.workspaces.get(&workspace).map(|view| view.state.clone()) {
         Some(WorkspaceState::Running { outdated, .. }) => outdated.iter().map(ToString::to_string).collect(),
         Some(_) | None => Vec::new(),
     };
     let (waiting, at_once): (Vec<_>, Vec<_>) =
         keys.into_iter().partition(|key| when == When::NextBuild || outdated.contains(key));
-    [(at_once, TakesEffect::AtOnce), (waiting, TakesEffect::NextBuild)]
+    let later = if when == When::AtOnce && away { TakesEffect::DockerBack } else { TakesEffect::NextBuild };
+    [(at_once, TakesEffect::AtOnce), (waiting, later)]
         .into_iter()
         .filter(|(keys, _)| !keys.is_empty())
         .map(|(keys, takes_effect)| SettingsEffect { workspace: workspace.clone(), keys, takes_effect })

@@ -66,14 +66,17 @@ impl Reconciler {
     /// Starts a look if one is due; returns how long the loop may wait for what it hears.
     pub(super) fn look(&mut self, now: Now) -> Duration {
         let here = matches!(self.engine, EngineView::Here { .. });
+        let busy = self.world.workspaces.values().any(|tracked| tracked.operation.is_some());
         let looks = &mut self.looks;
+        if busy {
+            looks.due = looks.due.min(now.boot + BUSY);
+        }
         if looks.running.is_none() && now.boot >= looks.due {
             looks.wanted = !mutant::is_on("only events are looked after");
             looks.settling = looks.settling.saturating_sub(1);
         }
         if looks.wanted && looks.running.is_none() {
             (looks.next, looks.wanted, looks.running) = (looks.next + 1, false, Some(now.boot));
-            let busy = self.world.workspaces.values().any(|tracked| tracked.operation.is_some());
             let longest = match (here, busy) {
                 (false, _) => RETRY,
                 (true, true) => BUSY,
@@ -108,6 +111,8 @@ impl Reconciler {
         }
         for tracked in self.world.workspaces.values_mut() {
             tracked.ends.retain(|end| now.since(*end) > SHUTDOWN);
+            // Whether limits that are being changed were is not known: it is tried again.
+            tracked.tried = None;
         }
         self.looks.due = self.looks.due.min(now.boot + RETRY);
         self.looked = true;
@@ -115,8 +120,10 @@ impl Reconciler {
 
     /// Carries out a request; one that needs the engine only once a look that began after it was answered.
     pub(super) async fn request(&mut self, request: Request) {
-        if matches!(self.engine, EngineView::Here { .. }) && needs_engine(&request) {
-            self.looks.wanted = true;
+        let needs = needs_engine(&request);
+        // Who waits for what follows from a setting is not to wait for an engine that hangs.
+        self.looks.wanted |= needs || matches!(request, Request::Set { .. } | Request::Reload { .. });
+        if needs && matches!(self.engine, EngineView::Here { .. }) {
             self.parked.push((self.looks.next + 1, request));
         } else {
             self.carry_out(request).await;

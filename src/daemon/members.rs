@@ -39,7 +39,8 @@ fn read<K: Ord + Display, V: DeserializeOwned>(kept: BTreeMap<K, String>) -> BTr
 }
 
 impl Reconciler {
-    /// Changes what a member set, and brings running workspaces in line with it (rules C6, C7).
+    /// Changes what a member set, and brings running workspaces in line with it (rules C6, C7): while Docker is away that
+    /// is left for its return.
     pub(super) async fn set(
         &mut self,
         owner: Owner,
@@ -64,7 +65,6 @@ impl Reconciler {
         edits: &Edits,
         requester: &Requester,
     ) -> Result<SettingsChanged, RequestError> {
-        self.engine_here()?;
         let was = self.in_force();
         let mut members = Members::clone(&was.members);
         let kept = match &owner {

@@ -327,8 +327,9 @@ impl Reconciler {
     }
 
     fn answer_waiters(&mut self) {
-        LineWaiter::answer(&mut self.reload_waiters, &self.world);
-        LineWaiter::answer(&mut self.set_waiters, &self.world);
+        let here = matches!(self.engine, EngineView::Here { .. });
+        LineWaiter::answer(&mut self.reload_waiters, &self.world, here);
+        LineWaiter::answer(&mut self.set_waiters, &self.world, here);
         for tracked in self.world.workspaces.values_mut() {
             if tracked.is_off() {
                 for waiter in tracked.stop_waiters.drain(..) {

@@ -13,7 +13,7 @@ use crate::activity::Ledger;
 use crate::blocking;
 use crate::config::{self, Settings};
 use crate::decide::{Doing, Observed};
-use crate::handle::{Event, Rejected, Reloaded, Reply, RequestError};
+use crate::handle::{EngineView, Event, Rejected, Reloaded, Reply, RequestError};
 use crate::model::{BuildReason, OffReason, Power, Requester, WorkspaceId};
 use crate::mutant;
 use crate::store::WorkspaceRecord;
@@ -27,9 +27,10 @@ pub(super) struct LineWaiter<T> {
 }
 
 impl<T> LineWaiter<T> {
-    /// Answers those whose workspaces are.
-    pub(super) fn answer(waiters: &mut Vec<Self>, world: &World) {
-        let in_line = |waiter: &mut Self| !waiter.workspaces.iter().any(|id| world.is_tended(id));
+    /// Answers those whose workspaces are. What was asked for holds all the same while the engine is not here: nobody
+    /// waits for that (rule L12).
+    pub(super) fn answer(waiters: &mut Vec<Self>, world: &World, engine_here: bool) {
+        let in_line = |waiter: &mut Self| !engine_here || !waiter.workspaces.iter().any(|id| world.is_tended(id));
         for waiter in waiters.extract_if(.., in_line) {
             let _ = waiter.reply.send(Ok(waiter.answer));
         }
@@ -217,7 +218,8 @@ impl Reconciler {
         let Some(tracked) = self.world.workspaces.get_mut(id) else { return false };
         let live = tracked.compare(&in_force.settings, &in_force.members);
         let idle = tracked.operation.is_none() && matches!(tracked.observed, Observed::Running { .. });
-        if !live || !idle {
+        // When the engine is back, all are brought in line.
+        if !live || !idle || !matches!(self.engine, EngineView::Here { .. }) {
             return false;
         }
         tracked.tried.clone_from(&tracked.wanted);

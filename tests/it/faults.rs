@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::support::config::alice;
 use crate::support::proxy::{Fault, Proxy};
-use crate::support::{Daemon, Image, Ran, took, wait_for};
+use crate::support::{Daemon, Image, Ran, docker, took, wait_for};
 
 /// What a command may take while Docker is away, and what this machine's load may add.
 const SOON: Duration = Duration::from_secs(5 + 3);
@@ -140,4 +140,42 @@ fn l12_hearthd_starts_without_docker_and_goes_on_when_it_comes() {
     assert_eq!(soon(&daemon, &["list"]).code, 0);
     proxy.set(None);
     daemon.wait_state("alice/main", "running");
+}
+
+#[test]
+fn l12_what_is_set_while_docker_goes_away_is_saved_and_counts_when_it_is_back() {
+    let image = Image::coder().import();
+    let (proxy, daemon) = running(&image);
+    let limits = || {
+        let format = "{{.HostConfig.NanoCpus}} {{.HostConfig.Memory}}";
+        docker(&["inspect", "--format", format, &daemon.container("alice/main")]).ok().trim().to_owned()
+    };
+    let wait_limits = |expected: &str| {
+        wait_for("the limits", || match limits() {
+            found if found.contains(expected) => Ok(()),
+            found => Err(found),
+        });
+    };
+    for (fault, pair, text, expected) in [
+        // It hangs from here on, which nobody knows yet.
+        (Fault::Hang, "cpus=0.5", "alice/main: cpus takes effect when Docker is back", "500000000 "),
+        (Fault::Refuse, "memory=300MiB", "alice/main: memory takes effect when Docker is back", " 314572800"),
+    ] {
+        proxy.set(Some(fault.clone()));
+        if fault == Fault::Refuse {
+            wait_for("hearthd to notice", || match daemon.hearth(&["status", "--json"]).json() {
+                status if status["docker"]["reachable"] == false => Ok(()),
+                status => Err(status.to_string()),
+            });
+        }
+        let ran = soon(&daemon, &["set", "alice/main", pair]);
+        assert_eq!(ran.code, 0, "{ran}");
+        assert!(ran.stdout().contains(text), "{ran}");
+        assert!(proxy.hits() > 0, "the fault was never met");
+        proxy.set(None);
+        wait_limits(expected);
+    }
+    let audit = daemon.hearth(&["audit", "--json"]).json();
+    let set = audit.as_array().unwrap().iter().filter(|line| line["what"] == "set");
+    assert!(set.map(|line| line["result"].as_str()).all(|result| result == Some("ok")), "{audit}");
 }

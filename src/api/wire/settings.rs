@@ -55,6 +55,8 @@ pub struct SettingsEffect {
 pub enum TakesEffect {
     AtOnce,
     NextBuild,
+    /// It is saved and Docker is away: a running container is changed when Docker is back.
+    DockerBack,
 }
 
 /// The days to come of a workspace's schedule, as `hearth schedule --json` lists them.

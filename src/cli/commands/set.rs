@@ -140,6 +140,7 @@ fn text(changed: &SettingsChanged) -> String {
 fn effect_text(SettingsEffect { workspace, keys, takes_effect }: &SettingsEffect) -> String {
     let when = match takes_effect {
         TakesEffect::AtOnce => "at once".to_owned(),
+        TakesEffect::DockerBack => "when Docker is back".to_owned(),
         TakesEffect::NextBuild => format!("at its next build: `hearth rebuild {workspace}`"),
     };
     format!("{workspace}: {} takes effect {when}\n", keys.join(", "))
