@@ -20,6 +20,7 @@ use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, socket};
 use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::Notify;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tower::Service;
@@ -38,8 +39,9 @@ const CONNECTIONS_EACH: usize = 256;
 const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
 /// The most that is buffered of a head, and of an answer that is not read.
 const BUFFER: usize = 64 * 1024;
-/// How long an ending waits for answers that are on their way.
+/// How long an ending waits for answers that are on their way, and for a first request to come.
 const DRAIN: Duration = Duration::from_secs(5);
+const FIRST: Duration = Duration::from_millis(500);
 
 /// What a client is told that finds every place taken; written without looking at what it asks, and only if it listens.
 fn turn_away(stream: &UnixStream) {
@@ -156,7 +158,9 @@ async fn serve<F>(stream: UnixStream, stop: &CancellationToken, respond: impl Fn
 where
     F: Future<Output = Response>,
 {
+    let begun = Notify::new();
     let service = service_fn(|request| {
+        begun.notify_one();
         let response = respond(request);
         async { Ok::<_, Infallible>(response.await) }
     });
@@ -170,10 +174,14 @@ where
     // Whatever ends a connection is the client's doing: a hang-up, a timeout, what is not HTTP.
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,
-        () = stop.cancelled() => {
-            connection.as_mut().graceful_shutdown();
-            timeout(DRAIN, connection).await.unwrap_or(Ok(()))
-        }
+        () = stop.cancelled() => tokio::select! {
+            ended = connection.as_mut() => ended,
+            // What has read nothing yet is closed at once by the next call, with the request that is on its way.
+            _ = timeout(FIRST, begun.notified()) => {
+                connection.as_mut().graceful_shutdown();
+                timeout(DRAIN, connection).await.unwrap_or(Ok(()))
+            }
+        },
     };
     if let Err(error) = ended {
         tracing::debug!(%error, "a connection of the API ended");

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use tracing::{error, info, warn};
+use tracing::{debug, error, info, warn};
 
 use super::execute::{Done, Look, Report};
 use super::reconcile::Reconciler;
@@ -39,6 +39,7 @@ impl Reconciler {
         match progress {
             Progress::Stage(stage) => {
                 let Some(build) = tracked.stage(stage, now) else { return };
+                debug!(workspace = %id, build = build.number.0, "`{id}` is at its stage {stage}");
                 self.executor.save_build(&id, &build).await;
                 self.emit(Event::Stage { at: now.wall, workspace: id, build: build.number, stage });
             }

@@ -137,7 +137,7 @@ levels() {
     hearth rebuild bob/main
     # What hearthd said a moment ago may still be on its way to the journal.
     said() { journalctl -u hearth WORKSPACE=bob/main "$@" --output cat; }
-    details() { [ -n "$(journalctl -u hearth PRIORITY=7 --output cat)" ]; }
+    details() { said PRIORITY=7 | grep --quiet "at its stage inject"; }
     built() { said PRIORITY=6 BUILD=$(of bob/main .build.number) | grep --quiet "^built .bob/main."; }
     soon 60 details
     soon 60 built

@@ -163,3 +163,23 @@ async fn an_ending_ends_streams_and_connections() {
     drop(idle);
     assert!(timeout(SOON, async { while UnixStream::connect(&path).await.is_ok() {} }).await.is_ok());
 }
+
+#[tokio::test]
+async fn l11_a_request_that_is_on_its_way_when_it_ends_is_answered() {
+    let world = World::new();
+    let [mut asks, mut waits] = ["alice/main", "alice/main"].map(|id| world.call_inside(id));
+    let others_go_on = || async {
+        for _ in 0..20 {
+            tokio::task::yield_now().await;
+        }
+    };
+    others_go_on().await;
+    world.stop.cancel();
+    others_go_on().await;
+    asks.write_all(b"GET /v1/status HTTP/1.1\r\nhost: hearth\r\n\r\n").await.unwrap();
+    let mut answer = String::new();
+    timeout(SOON, asks.read_to_string(&mut answer)).await.unwrap().unwrap();
+    assert!(answer.starts_with("HTTP/1.1 401"), "{answer:?}");
+    // Who asks nothing holds the ending up no longer than a moment.
+    assert_eq!(timeout(SOON, waits.read(&mut [0; 9])).await.unwrap().unwrap(), 0);
+}
