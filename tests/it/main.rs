@@ -8,6 +8,7 @@ mod architecture;
 mod auto_off;
 mod cli;
 mod configuration;
+mod dependencies;
 mod engine;
 mod entering;
 mod evidence;
