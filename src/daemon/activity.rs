@@ -1,4 +1,5 @@
-//! The loop's part in activity: ledgers are kept.
+//! What the loop keeps of workspaces over its restarts: their ledgers, and when their containers ended without being
+//! asked (rule L9).
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -6,8 +7,9 @@ use std::time::Duration;
 use tracing::{error, warn};
 
 use super::reconcile::Reconciler;
+use super::world::World;
 use crate::activity::{Hold, HoldId, Ledger, SavedHold, SavedLedger};
-use crate::model::{Now, Stamp, WorkspaceId};
+use crate::model::{Now, SavedStamp, Stamp, WorkspaceId};
 use crate::store::{Kept, Store};
 
 /// How far apart ledgers are kept: what a crash loses at most is as much as one sample tells.
@@ -19,12 +21,17 @@ pub(super) struct Memory {
     boot_id: String,
     /// As they are in the database.
     kept: BTreeMap<WorkspaceId, SavedLedger>,
+    ends: BTreeMap<WorkspaceId, Vec<SavedStamp>>,
     kept_at: Option<Stamp>,
 }
 
 impl Memory {
-    pub(super) fn new(boot_id: String) -> Self {
-        Self { boot_id, kept: BTreeMap::new(), kept_at: None }
+    /// Returns what knows that the database has these ends.
+    pub(super) fn new(boot_id: String, world: &World) -> Self {
+        let saved = |ends: &[Stamp]| ends.iter().map(|end| SavedStamp::of(*end, &boot_id)).collect();
+        let some = world.workspaces.iter().filter(|(_, tracked)| !tracked.ends.is_empty());
+        let ends = some.map(|(id, tracked)| (id.clone(), saved(&tracked.ends))).collect();
+        Self { boot_id, kept: BTreeMap::new(), ends, kept_at: None }
     }
 
     /// Returns what tells this boot of the host from every other.
@@ -39,6 +46,24 @@ impl Reconciler {
         if self.memory.kept_at.is_none_or(|at| now.since(at) >= KEEP_EVERY) {
             self.memory.kept_at = Some(now.stamp());
             self.keep_ledgers().await;
+        }
+    }
+
+    /// Keeps the ends that were seen since, and forgets those that do not count any more.
+    pub(super) async fn keep_ends(&mut self) {
+        let Memory { boot_id, ends: kept, .. } = &mut self.memory;
+        let mut changed = BTreeMap::new();
+        for (id, tracked) in &self.world.workspaces {
+            let now = tracked.ends.iter().map(|end| SavedStamp::of(*end, boot_id)).collect::<Vec<_>>();
+            if kept.get(id).map_or(&[][..], Vec::as_slice) != now {
+                changed.insert(id.clone(), now);
+            }
+        }
+        let json: Kept =
+            changed.iter().filter_map(|(id, ends)| Some((id.clone(), serde_json::to_string(ends).ok()?))).collect();
+        match self.executor.store().keep_ends(json).await {
+            Ok(()) => kept.extend(changed),
+            Err(error) => error!("cannot record how often containers ended: {error}"),
         }
     }
 
@@ -79,6 +104,22 @@ pub(super) async fn remember(store: &Store, now: Now, boot_id: &str) -> anyhow::
     }
     ledgers.extend(holds.into_iter().map(|(id, held)| (id, Ledger::new(now).with_holds(held))));
     Ok(ledgers)
+}
+
+/// Takes up the ends that were seen before. What cannot be read counts for nothing.
+pub(super) async fn remember_ends(
+    store: &Store,
+    now: Now,
+    boot_id: &str,
+) -> anyhow::Result<BTreeMap<WorkspaceId, Vec<Stamp>>> {
+    let mut ends = BTreeMap::new();
+    for (id, json) in store.ends().await? {
+        match serde_json::from_str::<Vec<SavedStamp>>(&json) {
+            Ok(saved) => drop(ends.insert(id, saved.iter().map(|end| end.stamp(now, boot_id)).collect())),
+            Err(error) => warn!(workspace = %id, "cannot read how often the container of `{id}` ended: {error}"),
+        }
+    }
+    Ok(ends)
 }
 
 #[cfg(test)]

@@ -121,7 +121,8 @@ pub(super) async fn assemble(
     };
     let outlets = Outlets { snapshot, settings: settings_out, events: events_out, alarm };
     let in_force = InForce { settings, members };
-    let reconciler = Reconciler::new(executor, world, in_force, config, outlets, Memory::new(boot_id), schedules);
+    let memory = Memory::new(boot_id, &world);
+    let reconciler = Reconciler::new(executor, world, in_force, config, outlets, memory, schedules);
     let inlets = Inlets { requests, reports, engine: events, reloads, alarms };
     Ok(Assembled { reconciler, inlets, handle, visitors, tools, entries, alarm: Alarm { set_to, ring } })
 }
@@ -129,6 +130,7 @@ pub(super) async fn assemble(
 /// Takes up what the database says: builds that were cut off wait again.
 async fn remember(store: &Store, now: Now, boot_id: &str) -> anyhow::Result<World> {
     let mut ledgers = activity::remember(store, now, boot_id).await?;
+    let mut ends = activity::remember_ends(store, now, boot_id).await?;
     let mut last = store.last_builds().await?;
     let mut unfinished: BTreeMap<_, Vec<_>> = BTreeMap::new();
     for (id, build) in store.unfinished_builds().await? {
@@ -158,7 +160,9 @@ async fn remember(store: &Store, now: Now, boot_id: &str) -> anyhow::Result<Worl
             build => build,
         };
         let ledger = ledgers.remove(&id).unwrap_or_else(|| Ledger::new(now));
-        world.workspaces.insert(id, Tracked::new(record, build, again, ledger));
+        let mut tracked = Tracked::new(record, build, again, ledger);
+        tracked.ends = ends.remove(&id).unwrap_or_default();
+        world.workspaces.insert(id, tracked);
     }
     Ok(world)
 }

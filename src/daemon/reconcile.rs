@@ -155,6 +155,7 @@ impl Reconciler {
         self.foresee(now).await;
         let mut wait = self.look(now);
         self.carry_out_parked().await;
+        self.keep_ends().await;
         if self.looked && matches!(self.engine, EngineView::Here { .. }) {
             self.turn_schedules(now).await;
             if let Some(at) = self.schedules.ask_again_at() {

@@ -127,7 +127,7 @@ impl Reconciler {
             Done::Recovered(Err(Unrecovered::Failed(why))) => {
                 tracked.observed = Observed::Ended;
                 tracked.inside = None;
-                tracked.ends.push(now.stamp());
+                tracked.ended(now);
                 warn!(workspace = %id, "cannot start `{id}` again: {why}");
             }
             Done::Recovered(Err(Unrecovered::Away(why))) => {

@@ -206,7 +206,7 @@ impl Tracked {
         if observed == Observed::Ended && self.observed != Observed::Ended {
             self.ended_with_engine = back;
             if !back {
-                self.ends.push(now.stamp());
+                self.ended(now);
             }
         }
         let runs = |observed: Observed| matches!(observed, Observed::Running { .. } | Observed::Paused { .. });
@@ -220,6 +220,12 @@ impl Tracked {
             self.ledger.went_off();
         }
         self.observed = observed;
+    }
+
+    /// Counts an end that nobody asked for; those that count no more are forgotten.
+    pub(super) fn ended(&mut self, now: Now) {
+        self.ends.retain(|end| now.since(*end) <= decide::WINDOW);
+        self.ends.push(now.stamp());
     }
 
     /// Returns whether a container of ours that runs is another one than the database says, of a workspace that is

@@ -1,5 +1,5 @@
-//! What is remembered of use: ledgers, schedules, holds, and who is away. JSON whose meaning is `activity`'s and
-//! `schedule`'s; the store only keeps it.
+//! What is remembered of use: ledgers, schedules, holds, who is away, and when containers ended by themselves. JSON whose
+//! meaning is `activity`'s, `schedule`'s and the loop's; the store only keeps it.
 
 use std::collections::BTreeMap;
 
@@ -55,6 +55,25 @@ impl Store {
     pub async fn keep_schedules(&self, schedules: Kept) -> Result<(), StoreError> {
         self.keep("REPLACE INTO schedule SELECT number, ?3 FROM workspace WHERE user = ?1 AND name = ?2", schedules)
             .await
+    }
+
+    /// Returns when containers ended without being asked.
+    ///
+    /// # Errors
+    /// As [`StoreError`] says.
+    pub async fn ends(&self) -> Result<Kept, StoreError> {
+        self.read(|tx| {
+            kept(tx, "SELECT w.user, w.name, e.ends FROM ended e JOIN workspace w ON w.number = e.workspace")
+        })
+        .await
+    }
+
+    /// Replaces some, as [`keep_ledgers`](Self::keep_ledgers) does.
+    ///
+    /// # Errors
+    /// As [`StoreError`] says; text that is not JSON is refused.
+    pub async fn keep_ends(&self, ends: Kept) -> Result<(), StoreError> {
+        self.keep("REPLACE INTO ended SELECT number, ?3 FROM workspace WHERE user = ?1 AND name = ?2", ends).await
     }
 
     async fn keep(&self, sql: &'static str, kept: Kept) -> Result<(), StoreError> {
@@ -207,6 +226,8 @@ mod tests {
         store.keep_ledgers(some(&[(&alice, "1"), (&bob, "2"), (&unknown, "3")])).await.unwrap();
         store.keep_ledgers(some(&[(&bob, r#"{"a":4}"#)])).await.unwrap();
         store.keep_schedules(some(&[(&alice, "5")])).await.unwrap();
+        store.keep_ends(some(&[(&bob, "[7]")])).await.unwrap();
+        assert_eq!(store.ends().await.unwrap(), some(&[(&bob, "[7]")]));
         assert_eq!(store.ledgers().await.unwrap(), some(&[(&alice, "1"), (&bob, r#"{"a":4}"#)]));
         assert_eq!(store.schedules().await.unwrap(), some(&[(&alice, "5")]));
         assert!(store.keep_ledgers(some(&[(&alice, "6"), (&bob, "no json")])).await.is_err());

@@ -19,6 +19,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/002_activity.sql"),
     include_str!("migrations/003_trash.sql"),
     include_str!("migrations/004_container.sql"),
+    include_str!("migrations/005_ends.sql"),
 ];
 
 /// As the first migration sets it: tells our databases from others.

@@ -96,6 +96,23 @@ fn l9_one_that_is_gone_and_cannot_be_built_anew_fails_once() {
 }
 
 #[test]
+fn l9_l11_one_that_ends_again_and_again_fails_although_hearthd_is_restarted_meanwhile() {
+    for kindly in [true, false] {
+        let (mut world, id) = world();
+        for nth in 1..=5 {
+            assert_eq!(state(&world, &id).name(), StateName::Running, "before end {nth}");
+            world.host.engine.end(&format!("hearth.{}.{}", id.user, id.name), 137, true).unwrap();
+            world.pass(MINUTE).unwrap();
+            world.end(kindly);
+            world.start();
+            world.pass(MINUTE / 4).unwrap();
+        }
+        let State::Failed { failure, .. } = state(&world, &id) else { panic!("{:?}", state(&world, &id)) };
+        assert!(failure.contains("ended 5 times"), "{failure}");
+    }
+}
+
+#[test]
 fn l8_a_hook_that_the_engine_refuses_to_run_is_a_warning() {
     let (mut world, id) = world();
     // The second command of a build is configure.
