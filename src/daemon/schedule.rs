@@ -17,6 +17,7 @@ use crate::config::{InForce, text};
 use crate::decide;
 use crate::handle::{Event, RequestError, Schedule};
 use crate::model::{BuildReason, Moment, Now, Requester, State, UserName, WorkspaceId};
+use crate::mutant;
 use crate::schedule::{self, Facts, Known, Last, NextStart, Outcome, Plan, Workspace, next_start};
 use crate::store::{Kept as Rows, Store};
 
@@ -87,7 +88,8 @@ impl Schedules {
         for id in in_force.settings.workspaces.keys() {
             let Some((workspace, org)) = in_force.workspace(id) else { continue };
             let away = self.away.get(&id.user).copied();
-            let zone = &workspace.timezone.value;
+            let own = !mutant::is_on("all zones are the server's");
+            let zone = if own { &workspace.timezone.value } else { &in_force.settings.server.timezone.value };
             let plan = Plan::new(&workspace.auto_start, zone, &org.auto_start_days, &org.holidays, away);
             let entry = self.entries.entry(id.clone()).or_insert_with(|| {
                 let known = Known::new(plan.clone(), now);

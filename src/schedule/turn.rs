@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 use super::calendar::{NoStart, Plan};
 use crate::config::settings::Limit;
 use crate::model::Moment;
+use crate::mutant;
 
 /// For how long after its time a start is made up and tried again (S2).
 pub const GRACE: Duration = Duration::from_secs(2 * 3600);
@@ -156,6 +157,9 @@ pub fn turn(mut known: Known, plan: &Plan, facts: Facts, now: Moment) -> Turn {
     if known.plan != *plan {
         (known.plan, known.evaluated_until) = (plan.clone(), known.evaluated_until.max(now));
     }
+    if mutant::is_on("nothing starts by itself") {
+        known.due = None;
+    }
     let (start, idle_anew_at) = carry_out(&mut known, facts.workspace, now, &mut happened);
     known.last = happened.last().cloned().or(known.last);
     let next = plan.next(known.evaluated_until.max(now));
@@ -166,13 +170,15 @@ pub fn turn(mut known: Known, plan: &Plan, facts: Facts, now: Moment) -> Turn {
 
 /// Finds the starts whose time has come since the last look; the latest of them may be due.
 fn notice(known: &mut Known, plan: &Plan, facts: Facts, now: Moment, happened: &mut Vec<Last>) {
-    let named = |at: Moment| at > known.evaluated_until && (known.plan == *plan || known.plan.names(at));
+    let at_once = mutant::is_on("a changed schedule starts at once");
+    let same = |at: Moment| at_once || known.plan == *plan || known.plan.names(at);
+    let named = |at: Moment| at > known.evaluated_until && same(at);
     let Some(at) = plan.last(now).filter(|at| named(*at)) else { return };
     if let Some(due) = known.due.take() {
         happened.push(Last { at: due.at, outcome: outcome_when_overtaken(&due) });
     }
     known.evaluated_until = now;
-    if now.duration_since(at).unsigned_abs() > GRACE {
+    if now.duration_since(at).unsigned_abs() > GRACE && !mutant::is_on("missed starts are made up for ever") {
         happened.push(Last { at, outcome: Outcome::Missed });
     } else if let Some(NoStart::Unused { since }) = unused(facts.last_used, facts.pause_after, at) {
         happened.push(Last { at, outcome: Outcome::Paused { since } });
@@ -185,7 +191,8 @@ fn notice(known: &mut Known, plan: &Plan, facts: Facts, now: Moment, happened: &
 pub(super) fn unused(last_used: Moment, pause_after: Limit, at: Moment) -> Option<NoStart> {
     match pause_after {
         Limit::After(span)
-            if at.duration_since(last_used) >= SignedDuration::try_from(span).unwrap_or(SignedDuration::MAX) =>
+            if !mutant::is_on("unused is used")
+                && at.duration_since(last_used) >= SignedDuration::try_from(span).unwrap_or(SignedDuration::MAX) =>
         {
             Some(NoStart::Unused { since: last_used })
         }
@@ -227,7 +234,7 @@ fn carry_out(known: &mut Known, workspace: Workspace, now: Moment, happened: &mu
         return (false, None);
     }
     let over = due.at + GRACE;
-    if now > over || due.try_at() > over {
+    if (now > over || due.try_at() > over) && !mutant::is_on("missed starts are made up for ever") {
         end(outcome_when_overtaken(&due));
         return (false, None);
     }

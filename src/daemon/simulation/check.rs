@@ -39,6 +39,9 @@ impl World {
     pub(super) fn check(&mut self) -> Result<(), Broken> {
         self.watchman.look();
         let now = self.passed();
+        if let Some(what) = self.host.timetable.wrong() {
+            self.watchman.broken(Invariant::StartsAsAllowed, what);
+        }
         if let Some(what) = self.people.overdue(now) {
             self.watchman.broken(Invariant::Answered, what);
         }
@@ -55,6 +58,7 @@ impl World {
             hearthd.between.never_end();
         }
         self.files_are_good = true;
+        self.declared.nothing_starts = true;
         self.write_files();
         self.pass(Duration::from_secs(1))?;
         self.ask(super::people::What::Reload(self.declared.clone()));

@@ -4,17 +4,60 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::path::Path;
 
+use jiff::ToSpan;
+use jiff::civil::{Date, date};
+
 use super::dice::Dice;
-use crate::model::WorkspaceId;
+use crate::model::{UserName, WorkspaceId};
 
 /// Images that the registry has at the beginning; `bad` has no user.
 pub(super) const IMAGES: [&str; 4] = ["dev:1", "dev:2", "tools:9", "bad:1"];
+
+/// The day on which every history begins.
+pub(super) const FIRST_DAY: Date = date(2026, 10, 19);
+
+/// Zones of users; the server's is Berlin's.
+pub(super) const ZONES: [Option<&str>; 6] = [
+    None,
+    Some("America/Los_Angeles"),
+    Some("Pacific/Kiritimati"),
+    Some("Asia/Kolkata"),
+    Some("Europe/Lisbon"),
+    Some("Pacific/Honolulu"),
+];
+
+/// As they are written in a file.
+const ORG_DAYS: [&str; 4] = [
+    "\"mon\", \"tue\", \"wed\", \"thu\", \"fri\"",
+    "\"mon\", \"tue\", \"wed\", \"thu\", \"fri\", \"sat\", \"sun\"",
+    "\"sat\", \"sun\"",
+    "",
+];
+const STARTS: [&str; 7] = [
+    "\"09:00\"",
+    "\"08:30\"",
+    "\"02:30\"",
+    "\"23:30\"",
+    "\"00:00\"",
+    "{ at = \"10:00\", days = [\"mon\", \"wed\", \"fri\", \"sun\"] }",
+    "\"never\"",
+];
 
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Declared {
     pub(super) orgs: Vec<Org>,
     pub(super) workspaces: BTreeMap<WorkspaceId, Workspace>,
     pub(super) max_builds: usize,
+    /// Zones and starts of users.
+    pub(super) users: BTreeMap<UserName, User>,
+    /// No org permits a start.
+    pub(super) nothing_starts: bool,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct User {
+    zone: Option<&'static str>,
+    auto_start: Option<&'static str>,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -24,6 +67,9 @@ pub(super) struct Org {
     pub(super) pull: &'static str,
     image: &'static str,
     auto_off: &'static str,
+    start_days: &'static str,
+    holidays: Vec<Date>,
+    pause_after: &'static str,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -33,20 +79,34 @@ pub(super) struct Workspace {
     pub(super) image: Option<&'static str>,
     memory: usize,
     env: usize,
+    auto_start: Option<&'static str>,
 }
 
 impl Declared {
     /// Returns a configuration with that many workspaces.
     pub(super) fn new(workspaces: usize, dice: &Dice) -> Self {
-        let org =
-            |name, build_on_create| Org { name, build_on_create, pull: "always", image: IMAGES[0], auto_off: "never" };
+        let org = |name, build_on_create| Org {
+            name,
+            build_on_create,
+            pull: "always",
+            image: IMAGES[0],
+            auto_off: "never",
+            start_days: ORG_DAYS[0],
+            holidays: Vec::new(),
+            pause_after: "7d",
+        };
         let mut declared = Self {
             orgs: vec![Org { auto_off: "1h", ..org("acme", true) }, org("globex", false)],
             workspaces: BTreeMap::new(),
             max_builds: 1 + dice.below(4),
+            users: BTreeMap::new(),
+            nothing_starts: false,
         };
         for n in 0..workspaces {
-            declared.workspaces.insert(name(n), Workspace { org: n % 2, image: None, memory: 2, env: 0 });
+            let id = name(n);
+            let user = User { zone: dice.pick(&ZONES).copied().flatten(), auto_start: start(dice) };
+            declared.users.entry(id.user.clone()).or_insert(user);
+            declared.workspaces.insert(id, Workspace::new(n % 2));
         }
         declared
     }
@@ -61,7 +121,28 @@ impl Declared {
         let Some(id) = dice.pick(&ids).cloned() else { return self.add(most, dice) };
         let org = dice.below(self.orgs.len());
         let workspace = self.workspaces.get_mut(&id).expect("it was just listed");
-        match dice.below(10) {
+        match dice.below(14) {
+            10 => {
+                workspace.auto_start = start(dice);
+                format!("{id} has auto-start {:?}", workspace.auto_start)
+            }
+            11 => {
+                let user = User { zone: dice.pick(&ZONES).copied().flatten(), auto_start: start(dice) };
+                let text = format!("{} has {user:?}", id.user);
+                self.users.insert(id.user, user);
+                text
+            }
+            12 => {
+                let org = &mut self.orgs[org];
+                org.start_days = dice.pick(&ORG_DAYS).copied().unwrap_or(ORG_DAYS[0]);
+                org.pause_after = dice.pick(&["7d", "1d", "12h", "never"]).copied().unwrap_or("7d");
+                format!("org {} permits starts on [{}], and pauses after {}", org.name, org.start_days, org.pause_after)
+            }
+            13 => {
+                let org = &mut self.orgs[org];
+                org.holidays = FIRST_DAY.series(1.day()).take(20).filter(|_| dice.thousandth(200)).collect();
+                format!("org {} has holidays {:?}", org.name, org.holidays)
+            }
             0 | 1 => {
                 self.workspaces.remove(&id);
                 format!("{id} is removed")
@@ -101,7 +182,7 @@ impl Declared {
     fn add(&mut self, most: usize, dice: &Dice) -> String {
         let id = name(dice.below(most.max(1)));
         let org = dice.below(self.orgs.len());
-        self.workspaces.entry(id.clone()).or_insert(Workspace { org, image: None, memory: 2, env: 0 });
+        self.workspaces.entry(id.clone()).or_insert(Workspace::new(org));
         format!("{id} is declared")
     }
 
@@ -113,11 +194,15 @@ impl Declared {
              max_builds = {}\n",
             self.max_builds
         );
-        for Org { name, build_on_create, pull, image, auto_off } in &self.orgs {
+        for Org { name, build_on_create, pull, image, auto_off, start_days, holidays, pause_after } in &self.orgs {
+            let days = if self.nothing_starts { "" } else { start_days };
+            let holidays: Vec<_> = holidays.iter().map(|day| format!("\"{day}\"")).collect();
+            let holidays = holidays.join(", ");
             let _ = write!(
                 text,
                 "[orgs.{name}]\nimage = \"{image}\"\nimages = [\"*\"]\npull = \"{pull}\"\n\
-                 build_on_create = {build_on_create}\nauto_off = \"{auto_off}\"\n",
+                 build_on_create = {build_on_create}\nauto_off = \"{auto_off}\"\nauto_start_days = [{days}]\n\
+                 holidays = [{holidays}]\nauto_start_pause_after = \"{pause_after}\"\n",
             );
         }
         let mut users: BTreeMap<_, Vec<_>> = BTreeMap::new();
@@ -126,17 +211,38 @@ impl Declared {
         }
         for (user, workspaces) in users {
             let _ = writeln!(text, "[users.{user}]\norgs = [\"acme\", \"globex\"]");
-            for (name, Workspace { org, image, memory, env }) in workspaces {
+            let of = self.users.get(user);
+            if let Some(zone) = of.and_then(|user| user.zone) {
+                let _ = writeln!(text, "timezone = \"{zone}\"");
+            }
+            if let Some(start) = of.and_then(|user| user.auto_start) {
+                let _ = writeln!(text, "auto_start = {start}");
+            }
+            for (name, Workspace { org, image, memory, env, auto_start }) in workspaces {
                 let org = self.orgs[*org].name;
                 let _ = writeln!(text, "[users.{user}.workspaces.{name}]\norg = \"{org}\"\nmemory = \"{memory}GiB\"");
                 let _ = writeln!(text, "env = {{ N = \"{env}\" }}");
                 if let Some(image) = image {
                     let _ = writeln!(text, "image = \"{image}\"");
                 }
+                if let Some(start) = auto_start {
+                    let _ = writeln!(text, "auto_start = {start}");
+                }
             }
         }
         text
     }
+}
+
+impl Workspace {
+    fn new(org: usize) -> Self {
+        Self { org, image: None, memory: 2, env: 0, auto_start: None }
+    }
+}
+
+/// Returns when something starts, if that is said.
+fn start(dice: &Dice) -> Option<&'static str> {
+    dice.pick(&STARTS).copied().filter(|_| dice.thousandth(600))
 }
 
 /// Returns the name of the `n`-th workspace there can be: users have two.

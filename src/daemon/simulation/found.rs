@@ -9,7 +9,7 @@ use crate::docker::fake::Fault;
 use crate::docker::{EngineError, PullError};
 use crate::model::{State, StateName, WorkspaceId};
 
-const SIZE: Size = Size { workspaces: 1, stretches: 0, steps: 0, between: Duration::ZERO, rest: MINUTE };
+const SIZE: Size = Size { workspaces: 1, stretches: 0, steps: 0, between: Duration::ZERO, rest: MINUTE, calm: 0 };
 const MINUTE: Duration = Duration::from_secs(60);
 
 /// A world with one workspace, which runs.

@@ -12,6 +12,7 @@ use tokio_util::task::TaskTracker;
 
 use super::faults::Between;
 use super::time::HostClock;
+use super::timetable::Timetable;
 use super::visitors::{Eyes, Visitors};
 use crate::blocking;
 use crate::config::{self, Settings, Sources};
@@ -32,6 +33,7 @@ pub(super) struct Host {
     pub(super) database: Database,
     pub(super) clock: HostClock,
     pub(super) visitors: Visitors,
+    pub(super) timetable: Timetable,
     pub(super) dir: PathBuf,
 }
 
@@ -94,11 +96,13 @@ impl Hearthd {
         let (Assembled { reconciler, inlets, handle, .. }, stop, tasks, reloads) = started?;
         let turns = Arc::new(Mutex::new(0));
         let (counted, clock, mut at) = (turns.clone(), host.clock.clone(), (Duration::ZERO, 0));
+        let (timetable, watched) = (host.timetable.clone(), handle.clone());
         let turned = move |_| {
             *counted.lock().unwrap_or_else(PoisonError::into_inner) += 1;
             let now = clock.passed();
             at = if at.0 == now { (now, at.1 + 1) } else { (now, 0) };
             assert!(at.1 < MOST_TURNS, "the loop turns and turns, and no time passes");
+            timetable.turned(&watched.snapshot(), &watched.settings());
         };
         let (mut events, visitors) = (handle.events(), host.visitors.clone());
         let running = {

@@ -4,7 +4,7 @@
 //! ```text
 //!   Dice ─▶ steps ─▶ World: files, people, engine, clocks ─▶ Hearthd: the real loop ─▶ Between: faults, sudden ends ─▶ engine
 //!                      │                                                                    │
-//!                      └─ check: what must hold ◀────────────── Watchman: every call ◀──────┘
+//!                      └─ check: what must hold ◀── Watchman: every call, Timetable: every turn ◀──────┘
 //! ```
 //!
 //! Every history comes from its seed alone. `SEED=17` plays one again and prints it; `SIM_YEARS=1000` plays as many as
@@ -22,6 +22,7 @@ mod run;
 mod scheduled;
 mod steps;
 mod time;
+mod timetable;
 mod visitors;
 mod watchman;
 mod world;

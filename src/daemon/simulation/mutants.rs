@@ -23,6 +23,13 @@ const MUTANTS: &[(&str, &[Invariant])] = &[
     ("no fresh look", &[UsedStaysOn]),
     ("holds hold nothing", &[UsedStaysOn, FixedPoint]),
     ("use is overlooked", &[UsedStaysOn]),
+    ("forbidden days are not looked at", &[StartsAsAllowed]),
+    ("missed starts are made up for ever", &[StartsAsAllowed]),
+    ("all zones are the server's", &[StartsAsAllowed]),
+    ("who is away is here", &[StartsAsAllowed]),
+    ("unused is used", &[StartsAsAllowed]),
+    ("nothing starts by itself", &[StartsAsAllowed]),
+    ("a changed schedule starts at once", &[StartsAsAllowed]),
 ];
 
 /// So many histories find each.

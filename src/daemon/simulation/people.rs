@@ -3,9 +3,12 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use jiff::civil::Date;
+
 use super::declared::Declared;
-use crate::handle::RequestError;
-use crate::model::WorkspaceId;
+use crate::config::set::Edits;
+use crate::handle::{Owner, RequestError};
+use crate::model::{UserName, WorkspaceId};
 
 /// What somebody asked for.
 #[derive(Debug, Clone, PartialEq)]
@@ -22,6 +25,11 @@ pub(super) enum What {
     /// The files say this.
     Reload(Declared),
     Plan,
+    /// A member's own: a workspace's, or a user's.
+    Set(Owner, Edits),
+    Away(UserName, Option<Date>),
+    /// Nobody did: its time had come.
+    AutoStart(WorkspaceId),
 }
 
 /// What came of it.
@@ -77,6 +85,12 @@ impl People {
     pub(super) fn ask(&mut self, what: What, at: Duration, away: bool) -> usize {
         self.asked.push(Asked { what, at, answer: Answer::None, away });
         self.first + self.asked.len() - 1
+    }
+
+    /// It started because its time had come.
+    pub(super) fn started(&mut self, id: WorkspaceId, at: Duration) {
+        let what = What::AutoStart(id);
+        self.asked.push(Asked { what, at, answer: Answer::Yes, away: false });
     }
 
     /// Nobody hears what comes of it.
@@ -158,8 +172,17 @@ fn apply(declared: &mut Declared, expected: &mut BTreeMap<WorkspaceId, Expected>
         }
     };
     match (&asked.what, asked.answer) {
-        (_, Answer::No) | (What::Personalize(_) | What::Plan | What::Hold(..) | What::Release(_) | What::Why(_), _) => {
-        }
+        (_, Answer::No)
+        | (
+            What::Personalize(_)
+            | What::Plan
+            | What::Hold(..)
+            | What::Release(_)
+            | What::Why(_)
+            | What::Set(..)
+            | What::Away(..),
+            _,
+        ) => {}
         (What::Start(id) | What::Rebuild(id), Answer::Yes) => set(id, Expected::On),
         (What::Stop(id), Answer::Yes | Answer::None) => set(id, Expected::Off),
         (What::Start(id) | What::Rebuild(id) | What::Stop(id), Answer::None | Answer::Lost) => {
@@ -167,6 +190,11 @@ fn apply(declared: &mut Declared, expected: &mut BTreeMap<WorkspaceId, Expected>
         }
         (What::Cancel(id), _) => {
             if expected.get(id) == Some(&Expected::On) {
+                expected.insert(id.clone(), Expected::Either);
+            }
+        }
+        (What::AutoStart(id), _) => {
+            if expected.get(id) == Some(&Expected::Off) {
                 expected.insert(id.clone(), Expected::Either);
             }
         }
@@ -201,5 +229,8 @@ pub(super) fn name(what: &What) -> String {
         What::Why(id) => format!("why {id}"),
         What::Reload(_) => "reload".into(),
         What::Plan => "plan".into(),
+        What::Set(owner, edits) => format!("set {owner} {:?}, reset {:?}", edits.set, edits.reset),
+        What::Away(user, until) => format!("away {user} until {until:?}"),
+        What::AutoStart(id) => format!("auto-start of {id}"),
     }
 }

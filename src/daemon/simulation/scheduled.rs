@@ -17,7 +17,7 @@ use crate::schedule::{NextStart, Outcome};
 const MINUTE: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(3600);
 const DAY: Duration = Duration::from_secs(86_400);
-const SIZE: Size = Size { workspaces: 0, stretches: 0, steps: 0, between: Duration::ZERO, rest: HOUR };
+const SIZE: Size = Size { workspaces: 0, stretches: 0, steps: 0, between: Duration::ZERO, rest: HOUR, calm: 0 };
 
 /// A host with one hearthd and no trouble. It is Monday, 19 October 2026, 08:00 in Berlin, six days before its clocks
 /// go back.

@@ -2,23 +2,32 @@
 
 use std::time::Duration;
 
-use jiff::SignedDuration;
+use jiff::tz::TimeZone;
+use jiff::{SignedDuration, ToSpan};
 
-use super::declared::IMAGES;
+use super::declared::{IMAGES, ZONES};
 use super::faults::Weather;
 use super::people::What;
 use super::visitors::Manner;
-use super::watchman::{Broken, workspace_of};
+use super::watchman::{Broken, Invariant, workspace_of};
 use super::world::World;
+use crate::config::set::Edits;
+use crate::daemon::clock::Clock;
 use crate::docker::labels::{self, BINARY};
 use crate::docker::{Container, ContainerSpec, Labels, Limits, MountSpec, NetworkSpec, PullError, Status};
-use crate::model::{BuildNumber, WorkspaceId};
+use crate::handle::Owner;
+use crate::model::{BuildNumber, Moment, WorkspaceId};
+use crate::schedule::Outcome;
+
+/// When members want a start.
+const TIMES: [Option<&str>; 5] = [None, Some("09:00"), Some("02:30"), Some("17:45"), Some("never")];
 
 const HOUR: Duration = Duration::from_secs(3600);
 
 impl World {
     /// Lives through a stretch of trouble.
     pub(super) fn trouble(&mut self) -> Result<(), Broken> {
+        self.starts_again();
         for _ in 0..self.size.steps {
             self.step();
             let most = match self.dice.below(10) {
@@ -32,9 +41,56 @@ impl World {
         Ok(())
     }
 
+    /// Lives through days on which nothing goes wrong: people come and go, and what is to start starts.
+    pub(super) fn calm_days(&mut self) -> Result<(), Broken> {
+        self.starts_again();
+        for _ in 0..24 * self.size.calm {
+            if self.dice.thousandth(400) {
+                self.somebody_comes();
+            }
+            if self.dice.thousandth(100) {
+                self.somebody_plans();
+            }
+            self.pass(Duration::from_secs(1))?;
+            let due = self.host.timetable.due(self.host.clock.now().wall + HOUR);
+            self.pass(HOUR + Duration::from_secs(1))?;
+            self.all_begun(due);
+            self.watchman.verdict()?;
+        }
+        Ok(())
+    }
+
+    /// Lets schedules count that did not while it was looked at what all comes to.
+    fn starts_again(&mut self) {
+        if std::mem::take(&mut self.declared.nothing_starts) {
+            self.write_files();
+            self.ask(What::Reload(self.declared.clone()));
+        }
+    }
+
+    /// What was due has begun, or ran already.
+    fn all_begun(&self, due: Vec<(WorkspaceId, Moment)>) {
+        let Some(hearthd) = &self.hearthd else { return };
+        let schedules = hearthd.snapshot().schedules.clone();
+        for (id, start) in due {
+            let schedule = schedules.get(&id);
+            let last = schedule.and_then(|schedule| schedule.last.as_ref()).filter(|last| last.at == start);
+            let done = match last.map(|last| &last.outcome) {
+                Some(Outcome::Started | Outcome::FoundRunning | Outcome::Stopped | Outcome::Paused { .. }) => true,
+                Some(Outcome::Missed | Outcome::GaveUp { .. } | Outcome::Changed) => false,
+                None => schedule.is_some_and(|schedule| schedule.due == Some(start)),
+            };
+            if !done {
+                let what = format!("{id} was to start at {start}, and did not: {schedule:?}");
+                self.watchman.broken(Invariant::StartsAsAllowed, what);
+            }
+        }
+    }
+
     fn step(&mut self) {
         match self.dice.below(100) {
-            0..=24 => self.somebody_asks(),
+            0..=19 => self.somebody_asks(),
+            20..=24 => self.somebody_plans(),
             25..=34 => self.somebody_comes(),
             35..=44 => self.files_change(),
             45..=59 => self.container_changes(),
@@ -84,10 +140,34 @@ impl World {
                 | What::Release(_)
                 | What::Why(_)
                 | What::Reload(_)
-                | What::Plan => return,
+                | What::Plan
+                | What::Set(..)
+                | What::Away(..)
+                | What::AutoStart(_) => return,
             };
             self.ask(again);
         }
+    }
+
+    fn somebody_plans(&mut self) {
+        let id = self.a_workspace();
+        let (key, value, owner) = match self.dice.below(5) {
+            0 | 1 => {
+                let days = 1 + i64::try_from(self.dice.below(6)).unwrap_or(0);
+                let today = self.host.clock.now().wall.to_zoned(TimeZone::UTC).date();
+                let until = self.dice.thousandth(600).then(|| today.saturating_add(days.days()));
+                return self.ask(What::Away(id.user, until));
+            }
+            2 => ("timezone", self.dice.pick(&ZONES).copied().flatten(), Owner::User(id.user)),
+            3 => ("auto_start", self.dice.pick(&TIMES).copied().flatten(), Owner::User(id.user)),
+            _ => ("auto_start", self.dice.pick(&TIMES).copied().flatten(), Owner::Workspace(id)),
+        };
+        let mut edits = Edits::default();
+        match value {
+            Some(value) => drop(edits.set.insert(key.to_owned(), value.into())),
+            None => drop(edits.reset.insert(key.to_owned())),
+        }
+        self.ask(What::Set(owner, edits));
     }
 
     fn somebody_comes(&mut self) {
@@ -162,7 +242,8 @@ impl World {
             6 => self.end(false),
             7 | 8 => {
                 self.end(true);
-                let down = self.dice.span(Duration::ZERO, HOUR);
+                let most = if self.dice.thousandth(300) { 30 * HOUR } else { HOUR };
+                let down = self.dice.span(Duration::ZERO, most);
                 self.host.clock.pass(down);
             }
             _ => {
@@ -207,7 +288,8 @@ impl World {
     }
 
     fn clock_steps(&mut self) {
-        let by = SignedDuration::from_secs(self.dice.below(12 * 3600) as i64 - 6 * 3600);
+        let most = if self.dice.thousandth(300) { 72 } else { 6 } * 3600;
+        let by = SignedDuration::from_secs(self.dice.below(2 * most) as i64 - most as i64);
         self.note(format!("the clock steps by {by:#}"));
         self.fault("clock stepped");
         self.step_clock(by);

@@ -8,6 +8,7 @@ use async_trait::async_trait;
 
 use super::faults::Between;
 use super::time::HostClock;
+use super::timetable::Timetable;
 use crate::daemon::clock::Clock;
 use crate::daemon::sensors::{Asked, Findings, Found, Sensors, Subject};
 use crate::docker::EngineError;
@@ -41,6 +42,7 @@ struct Visit {
 pub(super) struct Visitors {
     clock: HostClock,
     known: Arc<Mutex<Known>>,
+    timetable: Timetable,
 }
 
 #[derive(Default)]
@@ -52,6 +54,8 @@ struct Known {
     warned: BTreeMap<WorkspaceId, Duration>,
     /// Until when.
     held: BTreeMap<WorkspaceId, Duration>,
+    /// When the host was booted last: what was known before then is known no longer.
+    booted: Option<Duration>,
 }
 
 impl Visit {
@@ -77,8 +81,8 @@ impl Visit {
 }
 
 impl Visitors {
-    pub(super) fn new(clock: &HostClock) -> Self {
-        Self { clock: clock.clone(), known: Arc::default() }
+    pub(super) fn new(clock: &HostClock, timetable: &Timetable) -> Self {
+        Self { clock: clock.clone(), known: Arc::default(), timetable: timetable.clone() }
     }
 
     pub(super) fn now(&self) -> Duration {
@@ -110,8 +114,10 @@ impl Visitors {
 
     /// What is known of times does not hold any more: the host was booted and its clock may have been stepped.
     pub(super) fn forget(&self) {
+        let now = self.clock.passed();
         let mut known = self.known();
         (known.used, known.warned, known.held) = Default::default();
+        known.booted = Some(now);
     }
 
     pub(super) fn hold(&self, id: &WorkspaceId, until: Duration) {
@@ -151,6 +157,8 @@ impl Visitors {
         }
         match known.warned.get(id) {
             Some(warned) if now + slack >= *warned + lead && *warned + slack >= used => None,
+            // A warning from before the boot stands.
+            None if known.booted.is_some_and(|booted| now <= booted + lead + SEEN) => None,
             warned => Some(format!(
                 "nobody was warned in time: {:?} ago, used {:?} ago",
                 warned.map(|at| now - *at),
@@ -169,17 +177,19 @@ pub(super) struct Eyes {
 #[async_trait]
 impl Sensors for Eyes {
     async fn look(&self, asked: Asked) -> Result<Findings, EngineError> {
+        // What is seen counts from here, however long it takes to tell.
+        let now = self.visitors.clock.passed();
         let fault = self.between.begin("sensors", "").await;
         if let Some(Fault::Before(error) | Fault::After(error)) = fault {
             return Err(error);
         }
-        let now = self.visitors.clock.passed();
         let mut known = self.visitors.known();
         let mut findings = BTreeMap::new();
         for Subject { workspace, container, .. } in asked.subjects {
             let here = known.visits.iter().filter(|(_, visit)| visit.container == container.0);
             let here: Vec<_> = here.filter(|(_, visit)| visit.from <= now && now < visit.until).collect();
             let live = here.iter().map(|(key, visit)| visit.live(**key, now)).collect();
+            self.visitors.timetable.looked(&workspace, !here.is_empty());
             if here.iter().any(|(_, visit)| visit.is_use(now, SURE)) {
                 known.used.insert(workspace.clone(), now);
             }

@@ -35,6 +35,8 @@ pub(super) enum Invariant {
     Alive,
     /// What is used stays on, and nothing goes off unwarned (P1, P7).
     UsedStaysOn,
+    /// Nothing starts by itself but on its day, in time, once, and for somebody who is there (S1–S4).
+    StartsAsAllowed,
 }
 
 /// How exactly clocks are kept.

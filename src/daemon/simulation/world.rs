@@ -13,13 +13,14 @@ use super::faults::{Between, Call, Weather};
 use super::hearthd::{Hearthd, Host, Left};
 use super::people::{People, What, name};
 use super::time::HostClock;
+use super::timetable::Timetable;
 use super::visitors::Visitors;
 use super::watchman::{Broken, Invariant, Watchman};
 use crate::access::{self, Person, Verb};
 use crate::daemon::clock::Clock;
 use crate::docker::fake::{FakeEngine, FakeImage, Ran};
 use crate::docker::{ExecEnd, ExecSpec, Output, PullError, Stream};
-use crate::handle::{EngineView, HoldAsked};
+use crate::handle::{EngineView, HoldAsked, RequestError};
 use crate::helper::bundle::{Facts, HookReport, InjectReport, Owned, Personalize, StepEnd, StepReport};
 use crate::model::{BuildReason, Hook, Requester, WorkspaceId};
 use crate::store::inline::Database;
@@ -36,6 +37,8 @@ pub(super) struct Size {
     pub(super) between: Duration,
     /// How long nothing goes wrong after each, before it is looked at.
     pub(super) rest: Duration,
+    /// Days after it on which nothing goes wrong either.
+    pub(super) calm: usize,
 }
 
 pub(super) struct World {
@@ -67,9 +70,10 @@ impl World {
         let (dice, engine) = (Dice::new(seed), FakeEngine::default());
         let clock = HostClock::at("2026-10-19T06:00:00Z".parse().expect("a moment"));
         let declared = Declared::new(size.workspaces, &dice);
-        let visitors = Visitors::new(&clock);
-        let dir_path = dir.path().to_owned();
-        let host = Host { engine: engine.clone(), database: Database::new(), clock, visitors, dir: dir_path };
+        let timetable = Timetable::new(&clock);
+        let visitors = Visitors::new(&clock, &timetable);
+        let (database, dir_path) = (Database::new(), dir.path().to_owned());
+        let host = Host { engine: engine.clone(), database, clock, visitors, timetable, dir: dir_path };
         let hooks = Arc::new(AtomicUsize::new(0));
         let mut world = Self {
             people: People::new(&declared),
@@ -225,14 +229,29 @@ impl World {
 
     /// Takes in the answers that have come.
     fn hear(&mut self) {
+        let passed = self.passed();
+        for id in self.host.timetable.news() {
+            self.note(format!("auto-start of {id}"));
+            self.people.started(id, passed);
+        }
         let Some(hearthd) = &self.hearthd else { return };
         let answers = std::mem::take(&mut *hearthd.answers.lock().expect("nobody panics with it"));
         for (number, answer) in answers {
             if let Some(wrong) = self.people.answered(number, &answer) {
                 self.watchman.broken(Invariant::Answered, wrong);
             }
-            if let (Ok(()), Some(What::Hold(id, until))) = (&answer, self.people.what(number)) {
-                self.host.visitors.hold(id, *until);
+            match (&answer, self.people.what(number)) {
+                (Ok(()), Some(What::Hold(id, until))) => {
+                    self.host.visitors.hold(id, *until);
+                    self.host.timetable.used(id);
+                }
+                (_, Some(What::Away(user, until))) => {
+                    let unknown = matches!(answer, Err(RequestError::Stopping));
+                    if !unknown {
+                        self.host.timetable.away_answered(user, *until, answer.is_ok());
+                    }
+                }
+                _ => {}
             }
         }
         self.people.settle();
@@ -278,6 +297,15 @@ impl World {
                 hearthd.send(number, async move { handle.personalize(&may).await });
             }
             What::Reload(_) => hearthd.send(number, async move { handle.reload(true, requester).await }),
+            What::Set(owner, edits) => {
+                hearthd.send(number, async move { handle.set(owner, edits, requester).await });
+            }
+            What::Away(user, until) => {
+                self.host.timetable.away(&user, until);
+                hearthd.send(number, async move { handle.away(user, until, requester).await });
+            }
+            // Nobody asks for it.
+            What::AutoStart(_) => {}
             What::Hold(id, until) => {
                 let may = may(Verb::Hold, &id);
                 let lasts = Some(until.saturating_sub(passed));
@@ -312,6 +340,7 @@ impl World {
 
     pub(super) fn step_clock(&mut self, by: SignedDuration) {
         self.host.clock.step(by);
+        self.host.timetable.clock_steps();
     }
 }
 
