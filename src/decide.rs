@@ -129,7 +129,7 @@ pub fn decide(facts: &Facts<'_>, now: Now) -> Decision {
             decision(Action::Clear, "its build failed and could not remove what it had made: it is removed".into())
         }
         (Power::On, Observed::Running { .. }) if !facts.is_injected => {
-            decision(Action::Recover, "it was started without its secrets: they are brought in".into())
+            recover(facts, now, "it was started without its secrets", "they are brought in")
         }
         (Power::On, Observed::Running { .. }) => by_use(facts, "it runs"),
         (Power::On, Observed::Paused { .. }) => {
@@ -138,7 +138,9 @@ pub fn decide(facts: &Facts<'_>, now: Now) -> Decision {
         (Power::On, Observed::Ended) if facts.overdue => {
             decision(Action::Stop(StopReason::AutoOff), "its container ended, and its time without use was over".into())
         }
-        (Power::On, Observed::Ended) => recover(facts, now),
+        (Power::On, Observed::Ended) => {
+            recover(facts, now, "its container ended without being asked", "it is started again")
+        }
         (Power::On, Observed::None) => match facts.build {
             Some(build) if facts.has_container || build.result == Some(BuildResult::Ok) => {
                 decision(Action::Queue(BuildReason::Recovery), "its container is gone: it is built anew".into())
@@ -169,21 +171,21 @@ fn by_use(facts: &Facts<'_>, runs: &str) -> Decision {
     }
 }
 
-/// Decides about a container that ended without being asked.
-fn recover(facts: &Facts<'_>, now: Now) -> Decision {
+/// Decides about a container that is to be let run with its secrets. What fails of that counts as an end.
+fn recover(facts: &Facts<'_>, now: Now, happened: &str, done: &str) -> Decision {
     let recent = recent_ends(facts.ends, now);
     if recent >= ENDS_ALLOWED {
-        let because = format!("its container ended {recent} times within ten minutes");
+        let because = format!("its container ended {recent} times, or could not be let run, within ten minutes");
         return Decision { action: Action::GiveUp, because, ask_again_at: None };
     }
     let passed = facts.ends.last().map_or(Duration::MAX, |last| now.since(*last));
     let left = back_off(recent).saturating_sub(passed);
     if left.is_zero() {
-        let because = "its container ended without being asked: it is started again".into();
+        let because = format!("{happened}: {done}");
         return Decision { action: Action::Recover, because, ask_again_at: None };
     }
     let at = now.wall.saturating_add(left).unwrap_or(now.wall);
-    let because = format!("its container ended without being asked: it is started again at {at:.0}");
+    let because = format!("{happened}: {done} at {at:.0}");
     Decision { action: Action::Nothing, because, ask_again_at: Some(at) }
 }
 
@@ -420,6 +422,19 @@ mod tests {
         facts.ends = &ends;
         assert_eq!(decide(&facts, now(41)).action, Action::GiveUp);
         assert_eq!(decide(&facts, now(11 * 60)).action, Action::Recover, "old ends are forgotten");
+    }
+
+    #[test]
+    fn l9_secrets_that_cannot_be_brought_into_what_runs_are_not_tried_without_end() {
+        let ok = build(Some(BuildResult::Ok));
+        let ends = [0, 10, 20, 30, 40].map(|second| now(second).stamp());
+        let mut facts = Facts { is_injected: false, ..facts(Power::On, RUNNING, Some(&ok)) };
+        assert_eq!(decide(&facts, now(0)).action, Action::Recover);
+        facts.ends = &ends[..3];
+        assert_eq!(decide(&facts, now(20)).action, Action::Nothing);
+        assert_eq!(decide(&facts, now(24)).action, Action::Recover);
+        facts.ends = &ends;
+        assert_eq!(decide(&facts, now(41)).action, Action::GiveUp);
     }
 
     #[test]

@@ -117,7 +117,7 @@ impl Plan<'_> {
                 read_only: false,
             },
             MountSpec::Tmpfs { target: RUN_DIR.into(), uid: resolved.uid, gid: resolved.gid, size: RUN_SIZE },
-            bind(&tools.doors.directory(self.record.number), format!("{RUN_DIR}/workspace"), true),
+            bind(&tools.doors.directory(self.record.number), labels::SOCKET_DIR.into(), true),
             bind(&tools.hearth, BINARY.into(), true),
         ];
         for mount in &self.org.mounts {

@@ -27,9 +27,9 @@ mod user;
 mod volume;
 mod warnings;
 
-use crate::docker::Engine;
+use crate::docker::{Container, Engine, labels};
 use crate::enter::Doors;
-use crate::model::{InstanceName, Warning};
+use crate::model::{InstanceName, Warning, WorkspaceId};
 use crate::store::Store;
 
 pub use image::{ImageError, Images, Refusal, ResolvedImage};
@@ -57,6 +57,13 @@ pub struct Tools {
     /// The static `hearth` on the host that every container runs.
     pub hearth: PathBuf,
     pub tasks: TaskTracker,
+}
+
+impl Tools {
+    /// Returns whether a container is the workspace's own. `recorded` is the id in the database.
+    pub fn is_ours(&self, container: &Container, workspace: &WorkspaceId, recorded: Option<&str>) -> bool {
+        labels::is_our_container(container, &self.instance, self.doors.sockets(), workspace, recorded)
+    }
 }
 
 /// How a build ended.

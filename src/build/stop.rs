@@ -16,7 +16,7 @@ pub async fn stop(tools: &Tools, record: &WorkspaceRecord, grace: Duration) -> R
     let name = labels::container_name(&tools.instance, &record.id);
     for key in recorded.into_iter().chain([name.as_str()]) {
         let Some(found) = tools.engine.container(key).await? else { continue };
-        if !labels::is_our_container(&found.container, &tools.instance, &record.id, recorded) {
+        if !tools.is_ours(&found.container, &record.id, recorded) {
             continue;
         }
         remove(tools, &found.container.id, grace).await?;

@@ -10,7 +10,7 @@ use super::{Tools, hooks, request};
 use crate::config::settings::Org;
 use crate::config::{Effective, InForce, SpecSummary};
 use crate::docker::{Container, ContainerId, Status, labels};
-use crate::helper::bundle::{Facts, Inhabitant, Personalize, RUN_DIR};
+use crate::helper::bundle::{Facts, Inhabitant, Personalize};
 use crate::model::{BuildNumber, Hook, Stage, Warning, WarningKind};
 use crate::store::{ContainerRecord, HomeRecord, WorkspaceRecord};
 
@@ -102,8 +102,7 @@ async fn adopted(
         Some((volume, mount.target.strip_prefix("/home/")?.to_owned()))
     });
     let (volume, username) = home.ok_or_else(|| strange("it has no home of the workspace"))?;
-    let socket = format!("{RUN_DIR}/workspace");
-    let door = found.mounts.iter().find(|mount| mount.target == socket).and_then(|mount| {
+    let door = found.mounts.iter().find(|mount| mount.target == labels::SOCKET_DIR).and_then(|mount| {
         let number = Path::new(&mount.source).file_name()?.to_str()?.parse().ok()?;
         (tools.doors.directory(number) == Path::new(&mount.source)).then_some(number)
     });

@@ -67,7 +67,7 @@ async fn find(tools: &Tools, record: &WorkspaceRecord) -> Result<String, Broken>
 async fn mounted(tools: &Tools, record: &WorkspaceRecord, homes: &[String]) -> Result<Option<String>, Broken> {
     let name = labels::container_name(&tools.instance, &record.id);
     let found = tools.engine.container(&name).await?.map(|found| found.container);
-    let ours = found.filter(|container| labels::is_our_container(container, &tools.instance, &record.id, None));
+    let ours = found.filter(|container| tools.is_ours(container, &record.id, None));
     let mut volumes = ours.into_iter().flat_map(|container| container.mounts).filter_map(|mount| mount.volume);
     Ok(volumes.find(|volume| homes.contains(volume)))
 }
@@ -78,7 +78,7 @@ async fn alone(tools: &Tools, record: &WorkspaceRecord, home: &HomeRecord) -> Re
     for container in tools.engine.containers_with_volume(&home.volume).await? {
         if labels::is_passing(&container, &tools.instance) {
             tools.engine.remove(&container.id).await?;
-        } else if !labels::is_our_container(&container, &tools.instance, &record.id, recorded) {
+        } else if !tools.is_ours(&container, &record.id, recorded) {
             return Err(Broken::Failed(format!(
                 "container `{}` ({}) mounts the home of `{}`, and two on one home would destroy it. `docker rm {}` ends \
                  it; the home stays",

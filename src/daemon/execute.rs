@@ -96,7 +96,7 @@ impl Executor {
     /// Returns whether a container is the workspace's own.
     fn is_ours(&self, container: &Container, record: &WorkspaceRecord) -> bool {
         let recorded = record.container.as_ref().map(|container| container.id.as_str());
-        labels::is_our_container(container, &self.tools.instance, &record.id, recorded)
+        self.tools.is_ours(container, &record.id, recorded)
     }
 
     /// Sorts what a look shows: each workspace's own container, and a sentence on whatever carries our labels and is

@@ -3,6 +3,8 @@
 //! An image can carry our labels, so labels alone prove nothing: an object is ours when labels, name and the id that
 //! is recorded agree; where the database was lost, labels, name and our mount of `hearth` do.
 
+use std::path::Path;
+
 use super::{Container, Labels, Network, Volume};
 use crate::model::{BuildNumber, InstanceName, OrgName, WorkspaceId};
 use crate::mutant;
@@ -31,6 +33,8 @@ pub const HOME_APART: &str = "/.hearth-home";
 
 /// Where our binary is mounted in every container of ours.
 pub const BINARY: &str = "/usr/local/bin/hearth";
+/// Where the directory with the workspace's socket is in its container.
+pub const SOCKET_DIR: &str = "/run/hearth/workspace";
 
 /// Returns the name of a workspace's container. Names hold no dot (rule C3), so no two can meet.
 pub fn container_name(instance: &InstanceName, workspace: &WorkspaceId) -> String {
@@ -105,16 +109,18 @@ pub fn is_passing(container: &Container, instance: &InstanceName) -> bool {
         && passing_labels(instance, purpose).iter().all(|(name, value)| has(&container.labels, name, value))
 }
 
-/// Returns whether a container is the workspace's own. `recorded` is the id in the database.
+/// Returns whether a container is the workspace's own. `recorded` is the id in the database; one that is not in it must
+/// have a socket of ours, of those in `sockets`: another hearthd may have the same name by mistake.
 pub fn is_our_container(
     container: &Container,
     instance: &InstanceName,
+    sockets: &Path,
     workspace: &WorkspaceId,
     recorded: Option<&str>,
 ) -> bool {
     is_named_and_labelled(container, instance, workspace)
         && (recorded == Some(container.id.0.as_str())
-            || mounts_our_binary(container)
+            || mounts_ours(container, sockets)
             || mutant::is_on("labels prove it"))
 }
 
@@ -125,8 +131,11 @@ pub fn is_named_and_labelled(container: &Container, instance: &InstanceName, wor
         && has(&container.labels, WORKSPACE, &workspace.to_string())
 }
 
-fn mounts_our_binary(container: &Container) -> bool {
-    container.mounts.iter().any(|mount| mount.target == BINARY && mount.volume.is_none())
+/// Whether it has `hearth` and a workspace's socket of this hearthd.
+fn mounts_ours(container: &Container, sockets: &Path) -> bool {
+    let mut binds = container.mounts.iter().filter(|mount| mount.volume.is_none());
+    binds.clone().any(|mount| mount.target == BINARY)
+        && binds.any(|mount| mount.target == SOCKET_DIR && Path::new(&mount.source).parent() == Some(sockets))
 }
 
 /// Returns whether a volume is a home of the workspace: its name, exactly our labels, and no other of ours.
@@ -196,12 +205,21 @@ mod tests {
 
     #[test]
     fn labels_alone_prove_nothing() {
-        let ours = |container: &Container, recorded| is_our_container(container, &instance(), &alice(), recorded);
+        let sockets = Path::new("/run/hearth/workspace");
+        let ours =
+            |container: &Container, recorded| is_our_container(container, &instance(), sockets, &alice(), recorded);
         assert!(ours(&container(), Some("c1")));
         assert!(!ours(&container(), Some("c2")), "another id is recorded");
         assert!(!ours(&container(), None), "labels and name without our mount");
         let mut mounted = container();
         mounted.mounts.push(MountPoint { volume: None, source: "/usr/bin/hearth".into(), target: BINARY.into() });
+        let socket = |source: &str| MountPoint { volume: None, source: source.into(), target: SOCKET_DIR.into() };
+        assert!(!ours(&mounted, None), "it has no socket");
+        let mut elsewhere = mounted.clone();
+        elsewhere.mounts.push(socket("/run/another/workspace/1"));
+        assert!(!ours(&elsewhere, None), "its socket is of another hearthd");
+        assert!(ours(&elsewhere, Some("c1")), "`run_dir` was moved");
+        mounted.mounts.push(socket("/run/hearth/workspace/1"));
         assert!(ours(&mounted, None), "the database was lost");
         let renamed = Container { name: "hearth.alice.other".into(), ..mounted.clone() };
         assert!(!ours(&renamed, Some("c1")));

@@ -78,6 +78,11 @@ impl Doors {
         self.shared.stop.clone()
     }
 
+    /// Returns the directory in which those of all workspaces are.
+    pub fn sockets(&self) -> &Path {
+        &self.shared.directory
+    }
+
     /// Returns the directory that is mounted, read-only, at `/run/hearth/workspace` of workspace `number`.
     pub fn directory(&self, number: u64) -> PathBuf {
         self.shared.directory.join(number.to_string())
