@@ -3,6 +3,7 @@
 use std::io::ErrorKind;
 use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use super::image::ResolvedImage;
 use super::log::{LogWriter, disk_is_low};
@@ -30,6 +31,7 @@ pub(super) async fn prepare(
     workspace: &Effective,
     org: &Org,
     record: &WorkspaceRecord,
+    waited: Duration,
     log: &LogWriter,
 ) -> Result<Prepared, Broken> {
     if disk_is_low(&tools.data_dir) {
@@ -39,7 +41,7 @@ pub(super) async fn prepare(
         )));
     }
     let mut warnings = Vec::new();
-    let (image, stale) = pull(tools, org, &workspace.image.value, log).await?;
+    let (image, stale) = pull(tools, org, &workspace.image.value, waited, log).await?;
     warnings.extend(stale);
     let user = org.user.as_ref().map(|user| user.value.as_str());
     let resolved = tools.images.resolve(&workspace.image.value, &image, user).await?;

@@ -1,11 +1,14 @@
 //! The pull stage: the image a build is made from, by the org's policy (rule L6).
 //!
-//! Builds that want the same image at the same time share one pull; cancelling one of them does not end it.
+//! Builds that want the same image at the same time share one pull; cancelling one of them does not end it. One that has
+//! ended serves whatever waited for its turn since before it began: a hundred builds of one morning pull once (S3).
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
+use tokio::time::Instant;
 
 use super::log::LogWriter;
 use super::run::Broken;
@@ -15,10 +18,37 @@ use crate::config::settings::{Org, Pull};
 use crate::docker::{Credentials, Image, PullError, PullProgress};
 use crate::model::{Hook, Stage, Warning, WarningKind};
 
-/// How a pull ended; `None` while it goes on.
-type Flight = watch::Receiver<Option<Result<(), PullError>>>;
+/// For how long a pull may serve builds that were asked for before it, however long they waited.
+const FRESH: Duration = Duration::from_secs(600);
 
-/// The pulls under way, by reference and account.
+/// A pull, under way or ended.
+#[derive(Debug, Clone)]
+struct Flight {
+    began_at: Instant,
+    /// How it ended; `None` while it goes on.
+    ended: watch::Receiver<Option<Result<(), PullError>>>,
+}
+
+impl Flight {
+    /// Returns whether it serves a build that was asked for at that moment.
+    fn serves(&self, asked_at: Instant) -> bool {
+        match &*self.ended.borrow() {
+            None => self.ended.has_changed().is_ok(),
+            Some(Ok(())) => self.began_at >= asked_at,
+            Some(Err(_)) => false,
+        }
+    }
+
+    /// Returns whether it may serve anybody yet.
+    fn is_kept(&self) -> bool {
+        match &*self.ended.borrow() {
+            None => self.ended.has_changed().is_ok(),
+            Some(result) => result.is_ok() && self.began_at.elapsed() < FRESH,
+        }
+    }
+}
+
+/// The pulls under way and those that ended a moment ago, by reference and account.
 #[derive(Debug, Default)]
 pub struct Pulls(Mutex<BTreeMap<String, Flight>>);
 
@@ -28,11 +58,13 @@ impl Pulls {
     }
 }
 
-/// Returns the image to build from, with a warning if it may be an old one.
+/// Returns the image to build from, with a warning if it may be an old one. `waited`: how long ago the build was asked
+/// for.
 pub(super) async fn pull(
     tools: &Tools,
     org: &Org,
     image: &str,
+    waited: Duration,
     log: &LogWriter,
 ) -> Result<(Image, Option<Warning>), Broken> {
     let reference: Reference = image.parse().map_err(|error| Broken::Failed(format!("image `{image}`: {error}")))?;
@@ -52,7 +84,10 @@ pub(super) async fn pull(
             ))
         });
     }
-    let failure = match shared(tools, org, &reference, log).await? {
+    // Without it here, one that was pulled a moment ago is gone again.
+    let asked_at = if here.is_some() { Instant::now().checked_sub(waited) } else { None };
+    let asked_at = asked_at.unwrap_or_else(Instant::now);
+    let failure = match shared(tools, org, &reference, asked_at, log).await? {
         Ok(()) => {
             let pulled = tools.engine.image(&reference).await?;
             return pulled.map(|image| (image, None)).ok_or_else(|| {
@@ -100,16 +135,25 @@ fn advice(image: &str, org: &Org, failure: &PullError, local: bool) -> String {
 }
 
 /// Pulls, or waits for a pull of the same that is under way.
-async fn shared(tools: &Tools, org: &Org, reference: &str, log: &LogWriter) -> Result<Result<(), PullError>, Broken> {
+async fn shared(
+    tools: &Tools,
+    org: &Org,
+    reference: &str,
+    asked_at: Instant,
+    log: &LogWriter,
+) -> Result<Result<(), PullError>, Broken> {
     let credentials = credentials(org, reference)?;
     let account = credentials.as_ref().map_or("", |credentials| credentials.username.as_str());
     let key = format!("{account} {reference}");
-    let (mut flight, progress) = join(tools, key, reference, credentials);
+    let (mut flight, progress) = join(tools, key, reference, credentials, asked_at);
     match progress {
         Some(progress) => show(progress, log).await,
+        None if flight.ended.borrow().is_some() => {
+            log.line(Stage::Pull, "another build has pulled the same image since this one was asked for");
+        }
         None => log.line(Stage::Pull, "another build pulls the same image: waiting for it"),
     }
-    let ended = flight.wait_for(Option::is_some).await;
+    let ended = flight.ended.wait_for(Option::is_some).await;
     let ended = ended.map(|result| result.clone()).unwrap_or_default();
     Ok(ended.unwrap_or_else(|| Err(PullError::Failed("the pull was cut off".into()))))
 }
@@ -120,13 +164,15 @@ fn join(
     key: String,
     reference: &str,
     credentials: Option<Credentials>,
+    asked_at: Instant,
 ) -> (Flight, Option<mpsc::Receiver<PullProgress>>) {
     let mut flights = tools.pulls.lock();
-    flights.retain(|_, flight| flight.borrow().is_none() && flight.has_changed().is_ok());
-    if let Some(flight) = flights.get(&key) {
+    flights.retain(|_, flight| flight.is_kept());
+    if let Some(flight) = flights.get(&key).filter(|flight| flight.serves(asked_at)) {
         return (flight.clone(), None);
     }
-    let (landing, flight) = watch::channel(None);
+    let (landing, ended) = watch::channel(None);
+    let flight = Flight { began_at: Instant::now(), ended };
     flights.insert(key, flight.clone());
     let (progress, shown) = mpsc::channel(64);
     let (engine, reference) = (tools.engine.clone(), reference.to_owned());

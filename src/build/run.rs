@@ -28,6 +28,8 @@ use crate::store::{ContainerRecord, HomeRecord, StoreError, WorkspaceRecord};
 pub struct Job {
     pub record: WorkspaceRecord,
     pub number: BuildNumber,
+    /// Since it was asked for.
+    pub waited: Duration,
     pub in_force: InForce,
     /// Somebody cancels this build.
     pub cancel: CancellationToken,
@@ -174,7 +176,7 @@ impl Build<'_> {
     async fn stages(&self) -> Result<(), Broken> {
         let record = &self.job.record;
         self.begin(Stage::Pull).await;
-        let prepared = prepare(self.tools, &self.workspace, self.org, record, self.log).await?;
+        let prepared = prepare(self.tools, &self.workspace, self.org, record, self.job.waited, self.log).await?;
         self.warn(prepared.warnings.clone());
         (self.tell)(Progress::Image { digest: prepared.image.digest.clone() }).await;
         let (workspace, org, build) = (&self.workspace, self.org, self.job.number);

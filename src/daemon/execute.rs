@@ -194,6 +194,7 @@ impl Executor {
         &self,
         record: WorkspaceRecord,
         number: BuildNumber,
+        waited: Duration,
         in_force: InForce,
         cancel: CancellationToken,
     ) {
@@ -201,7 +202,7 @@ impl Executor {
         let span = info_span!("build", workspace = %id, build = number.0);
         let run = async move {
             let progress = executor.teller(&id);
-            let job = build::Job { record, number, in_force, cancel, stopping: executor.stopping.clone() };
+            let job = build::Job { record, number, waited, in_force, cancel, stopping: executor.stopping.clone() };
             let outcome = build::run(&executor.tools, job, progress).await;
             executor.done(id, Done::Built { outcome }).await;
         };

@@ -280,10 +280,11 @@ impl Reconciler {
         build.warnings.clear();
         self.executor.save_build(id, &build).await;
         let number = build.number;
+        let waited = Duration::try_from(now.wall.duration_since(build.queued_at)).unwrap_or_default();
         tracked.build = Some(build);
         let (record, executor) = (tracked.record.clone(), &self.executor);
         let doing = Doing::Building { stage: crate::model::Stage::Pull, since: now.wall };
-        tracked.begin(doing, |cancel| executor.build(record, number, in_force, cancel));
+        tracked.begin(doing, |cancel| executor.build(record, number, waited, in_force, cancel));
     }
 
     async fn engine_event(&mut self, event: EngineEvent) {

@@ -7,7 +7,8 @@ use hearthd::docker::{BollardEngine, Credentials, Engine, PullError};
 use tokio::sync::mpsc;
 
 use crate::support::registry::{PASSWORD, USERNAME};
-use crate::support::{Image, Registry};
+use crate::support::proxy::Proxy;
+use crate::support::{Daemon, Image, Registry, wait_for};
 
 /// Pulls, and returns the layers that were told of.
 async fn pull(reference: &str, credentials: Option<&Credentials>) -> Result<BTreeSet<String>, PullError> {
@@ -59,4 +60,24 @@ async fn l6_a_private_registry_wants_its_credentials() {
     assert!(matches!(refused, PullError::Denied(_)), "{refused:?}");
     assert!(!format!("{refused:?} {refused}").contains("wrong"), "{refused}");
     pull(&name, Some(&credentials(PASSWORD))).await.unwrap();
+}
+
+#[test]
+fn s3_what_is_built_together_pulls_its_image_once_and_no_more_than_max_builds_at_a_time() {
+    let (proxy, registry) = (Proxy::start(), Registry::start());
+    let name = registry.push(&Image::coder().import(), "dev:latest");
+    let mut config = format!("[orgs.acme]\nimage = \"{name}\"\npull = \"always\"\nstop_grace = \"1s\"\n");
+    for n in 0..6 {
+        config += &format!("[users.u{n}]\norgs = [\"acme\"]\n[users.u{n}.workspaces.main]\n");
+    }
+    let daemon = Daemon::start_with(&format!("max_builds = 2\n{}", proxy.server()), &config);
+    wait_for("all to run", || {
+        let list = daemon.hearth(&["list", "--json"]).json();
+        let count = |state| list.as_array().unwrap().iter().filter(|one| one["state"] == state).count();
+        assert!(count("building") <= 2 && count("failed") == 0, "{list}");
+        if count("running") == 6 { Ok(()) } else { Err(list.to_string()) }
+    });
+    assert_eq!(proxy.asked("/images/create?"), 1);
+    daemon.hearth(&["rebuild", "u0/main"]).ok();
+    assert_eq!(proxy.asked("/images/create?"), 2, "what is asked for later is pulled anew");
 }

@@ -94,6 +94,11 @@ impl Calm {
         self.schedule(id).last.as_ref().map(|last| last.outcome.clone())
     }
 
+    /// How often an image was pulled.
+    fn pulls(&self) -> usize {
+        self.world.host.engine.calls().iter().filter(|call| call.starts_with("pull")).count()
+    }
+
     /// When containers began, to the minute.
     fn starts(&self) -> Vec<String> {
         self.starts.lock().unwrap().iter().map(|at| at.strftime("%m-%d %H:%M").to_string()).collect()
@@ -130,6 +135,13 @@ fn s3_a_hundred_at_nine_each_once() {
         assert_eq!(calm.last(id), Some(Outcome::Started), "{id}");
     }
     assert_eq!(calm.starts().len(), 100);
+    assert_eq!(calm.pulls(), 1, "the image that they share is pulled once");
+    // What is asked for later is not served by that.
+    calm.pass(5 * MINUTE);
+    let (hearthd, may) = calm.may(Verb::Rebuild);
+    hearthd.block_on(hearthd.handle.rebuild(&may, BuildReason::User)).unwrap();
+    calm.pass(MINUTE);
+    assert_eq!(calm.pulls(), 2);
 }
 
 #[test]

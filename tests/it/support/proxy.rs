@@ -49,6 +49,8 @@ struct State {
     open: Vec<UnixStream>,
     /// How often something went wrong because of a fault.
     hit: usize,
+    /// The paths that were asked for.
+    asked: Vec<String>,
 }
 
 impl Proxy {
@@ -93,6 +95,13 @@ impl Proxy {
     }
 }
 
+impl Proxy {
+    /// Returns how many requests were for a path that has this in it.
+    pub(crate) fn asked(&self, part: &str) -> usize {
+        self.shared.lock().asked.iter().filter(|path| path.contains(part)).count()
+    }
+}
+
 impl Shared {
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap()
@@ -119,6 +128,9 @@ impl Shared {
         let mut buffer = vec![0; 64 << 10];
         while let Some(piece) = read(&mut client, &mut buffer) {
             let path = path_of(piece).unwrap_or_default();
+            if !path.is_empty() {
+                self.lock().asked.push(path.to_owned());
+            }
             let answer = self.held_back(|fault| match fault {
                 Fault::Hang => None,
                 Fault::HangAt(part) if path.contains(part) => None,
