@@ -218,6 +218,22 @@ fn p5_a_hold_keeps_on_and_its_command_gives_the_exit_code() {
 }
 
 #[test]
+fn p5_a_hold_until_a_command_ends_ends_at_hold_max_and_the_command_runs_on() {
+    let image = Image::coder().import();
+    let daemon = Daemon::start(&org(&image, "4s", "hold_max = \"3s\"", ""));
+    daemon.wait_state("alice/main", "running");
+    let mut held = Held::start(daemon.command(&["hold", "alice/main", "--", "sh", "-c", "echo begun; read x; exit 7"]));
+    wait_for("the hold", || if daemon.why()["holds"] == serde_json::json!([]) { Err(String::new()) } else { Ok(()) });
+    daemon.goes_off();
+    assert_eq!(held.0.try_wait().unwrap(), None, "the command runs on");
+    drop(held.0.stdin.take());
+    assert_eq!(held.0.wait().unwrap().code(), Some(7));
+    let mut said = String::new();
+    held.0.stderr.take().unwrap().read_to_string(&mut said).unwrap();
+    assert!(said.contains("the command runs on without it"), "{said}");
+}
+
+#[test]
 fn p8_hearthd_away_for_longer_than_the_threshold_stops_no_workspace_in_use_and_none_without_warning() {
     let (_image, port, config) = published("activity = \"open\"");
     let mut daemon = Daemon::start(&config);

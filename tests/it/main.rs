@@ -15,6 +15,7 @@ mod evidence;
 mod faults;
 mod foreign;
 mod git;
+mod holding;
 mod homes;
 mod hooks;
 mod images;

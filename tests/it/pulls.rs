@@ -6,8 +6,8 @@ use std::path::Path;
 use hearthd::docker::{BollardEngine, Credentials, Engine, PullError};
 use tokio::sync::mpsc;
 
-use crate::support::registry::{PASSWORD, USERNAME};
 use crate::support::proxy::Proxy;
+use crate::support::registry::{PASSWORD, USERNAME};
 use crate::support::{Daemon, Image, Registry, wait_for};
 
 /// Pulls, and returns the layers that were told of.
@@ -63,7 +63,7 @@ async fn l6_a_private_registry_wants_its_credentials() {
 }
 
 #[test]
-fn s3_what_is_built_together_pulls_its_image_once_and_no_more_than_max_builds_at_a_time() {
+fn s3_what_is_asked_for_together_pulls_its_image_once_whatever_max_builds_is() {
     let (proxy, registry) = (Proxy::start(), Registry::start());
     let name = registry.push(&Image::coder().import(), "dev:latest");
     let mut config = format!("[orgs.acme]\nimage = \"{name}\"\npull = \"always\"\nstop_grace = \"1s\"\n");
@@ -74,7 +74,7 @@ fn s3_what_is_built_together_pulls_its_image_once_and_no_more_than_max_builds_at
     wait_for("all to run", || {
         let list = daemon.hearth(&["list", "--json"]).json();
         let count = |state| list.as_array().unwrap().iter().filter(|one| one["state"] == state).count();
-        assert!(count("building") <= 2 && count("failed") == 0, "{list}");
+        assert_eq!(count("failed"), 0, "{list}");
         if count("running") == 6 { Ok(()) } else { Err(list.to_string()) }
     });
     assert_eq!(proxy.asked("/images/create?"), 1);

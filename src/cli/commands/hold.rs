@@ -146,19 +146,26 @@ impl Holder<'_> {
     /// Renews the hold for as long as it may last. Never ends: the command runs on whatever becomes of the hold.
     async fn keep(&self, held: Holding, number: &Cell<u64>) {
         let Some(within) = held.renew_within else { return std::future::pending().await };
-        let every = Duration::from_secs((within / 4).max(1));
+        let (lease, every) = (Duration::from_secs(within), Duration::from_secs((within / 4).max(1)));
+        let mut renewed_at = self.context.now();
         loop {
-            sleep(every).await;
+            let left = between(self.context.now(), held.until);
+            sleep(left.clamp(Duration::from_secs(1).min(every), every)).await;
             let request = HoldRequest { renew: Some(number.get()), ..HoldRequest::default() };
+            let now = self.context.now();
             match self.post::<Holding>("hold", &request).await {
-                Ok(_) => {}
+                Ok(_) => renewed_at = now,
                 // hearthd may be restarting.
                 Err(error) if matches!(error.kind, Kind::Unreachable | Kind::Failed) => {}
                 Err(over) => {
-                    let left = between(self.context.now(), held.until);
-                    let again = if left < every { Err(over) } else { self.ask(Some(left), true).await };
-                    match again {
-                        Ok(again) => number.set(again.hold),
+                    let left = between(now, held.until);
+                    // One that ended sooner than for want of renewing was ended by somebody.
+                    let lapsed = between(renewed_at, now) >= lease && left > Duration::from_secs(1);
+                    match if lapsed { self.ask(Some(left), true).await } else { Err(over) } {
+                        Ok(again) => {
+                            number.set(again.hold);
+                            renewed_at = now;
+                        }
                         Err(error) => {
                             let why = error.message;
                             self.context.out.say(format_args!("hearth: {why}; the command runs on without it"));

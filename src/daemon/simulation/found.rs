@@ -5,8 +5,10 @@ use std::time::Duration;
 use super::people::What;
 use super::watchman::Broken;
 use super::world::{Size, World};
+use crate::access::{self, Person, Verb};
 use crate::docker::fake::Fault;
 use crate::docker::{EngineError, PullError};
+use crate::handle::{HoldAsked, RequestError};
 use crate::model::{State, StateName, WorkspaceId};
 
 const SIZE: Size = Size { workspaces: 1, stretches: 0, steps: 0, between: Duration::ZERO, rest: MINUTE, calm: 0 };
@@ -134,4 +136,53 @@ fn l8_what_a_failed_build_could_not_remove_is_removed_when_it_can_be() {
     world.pass(10 * MINUTE).unwrap();
     assert_eq!(state(&world, &id).name(), StateName::Failed, "{:?}", state(&world, &id));
     assert!(world.watchman.ours().is_empty());
+}
+
+#[test]
+fn p5_a_hold_whose_client_vanishes_lapses_and_one_that_is_renewed_ends_at_hold_max() {
+    let (mut world, id) = world();
+    let may = {
+        let root = Person::Account { uid: 0, account: "root".into(), groups: Vec::new() };
+        let settings = world.hearthd.as_ref().unwrap().settings();
+        access::check(&settings, &root, Verb::Hold, &id, &"acme".parse().unwrap()).unwrap()
+    };
+    let hold = |world: &World| {
+        let (by, from) = ("root".to_owned(), "host".to_owned());
+        let asked = HoldAsked { lasts: None, until_command_ends: true, message: None, by, from };
+        let hearthd = world.hearthd.as_ref().unwrap();
+        hearthd.block_on(hearthd.handle.hold(&may, asked)).unwrap().id
+    };
+    let renew = |world: &World, hold| {
+        let hearthd = world.hearthd.as_ref().unwrap();
+        hearthd.block_on(hearthd.handle.renew(&may, hold))
+    };
+    let holds = |world: &World| {
+        let hearthd = world.hearthd.as_ref().unwrap();
+        hearthd.block_on(hearthd.handle.why(&may)).unwrap().holds.len()
+    };
+    let second = Duration::from_secs(1);
+    let number = hold(&world);
+    // Over a hearthd that is killed, too.
+    world.pass(60 * second).unwrap();
+    world.end(false);
+    world.pass(55 * second).unwrap();
+    assert_eq!(holds(&world), 1);
+    renew(&world, number).unwrap();
+    world.pass(119 * second).unwrap();
+    assert_eq!(holds(&world), 1);
+    world.pass(2 * second).unwrap();
+    assert_eq!(holds(&world), 0);
+    assert!(matches!(renew(&world, number), Err(RequestError::Conflict(_))));
+
+    // An org's `hold_max` is a day.
+    let number = hold(&world);
+    for _ in 0..14 * 60 + 23 {
+        world.pass(100 * second).unwrap();
+        renew(&world, number).unwrap();
+    }
+    world.pass(101 * second).unwrap();
+    assert!(matches!(renew(&world, number), Err(RequestError::Conflict(_))));
+    assert_eq!(state(&world, &id).name(), StateName::Running);
+    world.pass(62 * MINUTE).unwrap();
+    assert_eq!(state(&world, &id).name(), StateName::Off, "its threshold is an hour");
 }
