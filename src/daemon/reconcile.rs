@@ -379,6 +379,10 @@ impl Reconciler {
             image,
             image_digest: None,
         });
+        // One that is being stopped is off before it is built; any other stop does not come about any more.
+        if !matches!(tracked.doing(), Some(Doing::Stopping { .. })) {
+            tracked.is_wanted_again(number);
+        }
         if tracked.record.power != Power::On {
             self.set_power(id, Power::On).await;
         }

@@ -117,6 +117,10 @@ impl Reconciler {
             }
             Done::Stopped(Err(why)) => {
                 tracked.not_before = Some(now.boot + RETRY_STOP);
+                if let Some(build) = &tracked.queued {
+                    let number = build.number;
+                    tracked.is_wanted_again(number);
+                }
                 warn!(workspace = %id, "cannot stop `{id}`: {why}; tried again in {RETRY_STOP:?}");
             }
             Done::Recovered(Ok(())) => {

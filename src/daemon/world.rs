@@ -17,7 +17,7 @@ use crate::config::spec::{is_live, outdated};
 use crate::config::{Members, Settings, SpecSummary};
 use crate::decide::{self, Doing, Facts, Observed};
 use crate::docker::{Container, Status};
-use crate::handle::{Activity, Inside, Reply, Usage, View};
+use crate::handle::{Activity, Inside, Reply, RequestError, Usage, View};
 use crate::model::{
     BuildNumber, BuildReason, BuildRecord, BuildResult, Moment, Now, Outdated, Power, Stage, StageTiming, Stamp,
     WorkspaceId,
@@ -110,6 +110,14 @@ impl Tracked {
         self.operation = Some(Operation { doing, cancel: cancel.clone() });
         self.not_before = None;
         start(cancel);
+    }
+
+    /// Tells those who wait for its stop that a build came before it.
+    pub(super) fn is_wanted_again(&mut self, number: BuildNumber) {
+        for waiter in self.stop_waiters.drain(..) {
+            let what = format!("`{}` was asked for again before it was off, as build {number}", self.record.id);
+            let _ = waiter.send(Err(RequestError::Conflict(what)));
+        }
     }
 
     /// Notes that a stage of the build begins; returns the record to save.

@@ -139,6 +139,24 @@ fn l8_what_a_failed_build_could_not_remove_is_removed_when_it_can_be() {
 }
 
 #[test]
+fn l13_a_stop_that_somebody_takes_back_at_once_is_answered() {
+    let cases = [(What::Start as fn(_) -> _, 500), (What::Rebuild, 500), (What::Start, 0), (What::Rebuild, 0)];
+    for (again, after) in cases {
+        let (mut world, id) = world();
+        world.host.engine.order("stop", 1, Fault::Before(EngineError::Refused("no room".into())));
+        world.ask(What::Stop(id.clone()));
+        // It is tried again soon.
+        if after > 0 {
+            world.pass(Duration::from_millis(after)).unwrap();
+        }
+        world.ask(again(id.clone()));
+        world.pass(10 * MINUTE).unwrap();
+        assert_eq!(state(&world, &id).name(), StateName::Running);
+        assert_eq!(world.people.unanswered(), None);
+    }
+}
+
+#[test]
 fn p5_a_hold_whose_client_vanishes_lapses_and_one_that_is_renewed_ends_at_hold_max() {
     let (mut world, id) = world();
     let may = {

@@ -208,7 +208,7 @@ async fn begin(host: &Host, between: &Between) -> Result<Begun, String> {
         store,
         clock: Arc::new(host.clock.clone()),
         boot_id: host.clock.boot_id(),
-        sensors: Arc::new(Eyes { visitors: host.visitors.clone(), between: between.clone() }),
+        sensors: Arc::new(Eyes { visitors: host.visitors.clone(), between: between.clone(), since: Mutex::default() }),
         service: Service::default(),
         hearth: "/usr/bin/hearth".into(),
         tasks: tasks.clone(),

@@ -172,6 +172,8 @@ impl Visitors {
 pub(super) struct Eyes {
     pub(super) visitors: Visitors,
     pub(super) between: Between,
+    /// When each container was looked at first. That shows no traffic: only the next look does.
+    pub(super) since: Mutex<BTreeMap<String, Duration>>,
 }
 
 #[async_trait]
@@ -190,7 +192,9 @@ impl Sensors for Eyes {
             let here: Vec<_> = here.filter(|(_, visit)| visit.from <= now && now < visit.until).collect();
             let live = here.iter().map(|(key, visit)| visit.live(**key, now)).collect();
             self.visitors.timetable.looked(&workspace, !here.is_empty());
-            if here.iter().any(|(_, visit)| visit.is_use(now, SURE)) {
+            let since =
+                *self.since.lock().unwrap_or_else(PoisonError::into_inner).entry(container.0.clone()).or_insert(now);
+            if since + SURE <= now && here.iter().any(|(_, visit)| visit.is_use(now, SURE)) {
                 known.used.insert(workspace.clone(), now);
             }
             let sample = Sample { container: container.0, live, ..Sample::default() };

@@ -285,6 +285,8 @@ impl World {
                 hearthd.send(number, async move { handle.rebuild(&may, BuildReason::User).await });
             }
             What::Stop(id) => {
+                // What is off is not held any more.
+                self.host.visitors.release(&id);
                 let may = may(Verb::Stop, &id);
                 hearthd.send(number, async move { handle.stop(&may).await });
             }
