@@ -36,7 +36,7 @@ const MUTANTS: &[(&str, &[Invariant])] = &[
 const ENOUGH: u64 = 150;
 
 #[test]
-#[ignore = "takes minutes: `.ci/run` runs it"]
+#[ignore = "takes minutes: `cargo test --profile sim --lib mutants -- --ignored`"]
 fn each_bug_that_is_put_in_is_found() {
     let only = std::env::var("MUTANT").ok();
     let mut missed = Vec::new();

@@ -203,7 +203,8 @@ impl Watchman {
         }
         let containers = self.engine.all_containers();
         let container = containers.iter().find(|container| container.name == call.what);
-        let Some(container) = container.filter(|container| container.status == Status::Running) else { return };
+        let runs = |container: &&Container| matches!(container.status, Status::Running | Status::Paused);
+        let Some(container) = container.filter(runs) else { return };
         let settings = handle.settings();
         let Some(declared) = settings.workspaces.get(id) else { return };
         match effective(&settings, declared, &Members::default()).auto_off.value {
