@@ -181,18 +181,28 @@ async fn exit_code(engine: &BollardEngine, exec: &str) -> Reply<ExecEnd> {
 
 /// Ends what the exec started. Nothing can be done about a failure but to say so.
 async fn end(engine: &BollardEngine, id: &ContainerId, exec: &str) {
-    let seen = engine.call("inspect exec", LOOK, |docker| async move { docker.inspect_exec(exec).await }).await;
-    let pid = match seen {
-        Ok(seen) if seen.running.unwrap_or_default() => seen.pid.and_then(|pid| i32::try_from(pid).ok()),
-        Ok(_) => None,
-        Err(error) => {
-            tracing::warn!(container = %id, "cannot end a command past its deadline: {error}");
-            None
-        }
+    let ended = match tokio::time::timeout(LOOK, pid(engine, exec)).await {
+        Ok(Ok(None)) => Ok(()),
+        Ok(Ok(Some(pid))) => process_group::end(pid, &id.0).await.map_err(|error| error.to_string()),
+        Ok(Err(error)) => Err(error.to_string()),
+        Err(_) => Err("the engine does not say which process it is".to_owned()),
     };
-    if let Some(pid) = pid.filter(|pid| *pid > 0)
-        && let Err(error) = process_group::end(pid, &id.0).await
-    {
-        tracing::warn!(container = %id, pid, "cannot end a command past its deadline: {error}");
+    if let Err(error) = ended {
+        tracing::warn!(container = %id, "cannot end a command past its deadline: {error}");
+    }
+}
+
+/// Returns the host's pid of a command that runs. Its output may come a moment before the engine knows it.
+async fn pid(engine: &BollardEngine, exec: &str) -> Reply<Option<i32>> {
+    loop {
+        let seen = engine.call("inspect exec", LOOK, |docker| async move { docker.inspect_exec(exec).await }).await?;
+        if !seen.running.unwrap_or_default() {
+            return Ok(None);
+        }
+        let pid = seen.pid.and_then(|pid| i32::try_from(pid).ok()).filter(|pid| *pid > 0);
+        if pid.is_some() {
+            return Ok(pid);
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
     }
 }
