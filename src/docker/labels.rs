@@ -1,9 +1,11 @@
 //! Names and labels of what is ours on the engine (design section 2). Pure.
 //!
 //! An image can carry our labels, so labels alone prove nothing: an object is ours when labels, name and the id that
-//! is recorded agree; where the database was lost, labels, name and our mount of `hearth` do.
+//! is recorded agree; where the database was lost, labels, name and our mounts do: `hearth`, and a socket of this hearthd.
 
 use std::path::Path;
+
+pub use crate::model::inside::{BINARY, SOCKET_DIR};
 
 use super::{Container, Labels, Network, Volume};
 use crate::model::{BuildNumber, InstanceName, OrgName, WorkspaceId};
@@ -30,11 +32,6 @@ const PURPOSES: [&str; 3] = ["probe", "own", "changed"];
 /// Where a home is mounted in a container that lives for a moment: no image has anything there, and no person mounts
 /// anything there.
 pub const HOME_APART: &str = "/.hearth-home";
-
-/// Where our binary is mounted in every container of ours.
-pub const BINARY: &str = "/usr/local/bin/hearth";
-/// Where the directory with the workspace's socket is in its container.
-pub const SOCKET_DIR: &str = "/run/hearth/workspace";
 
 /// Returns the name of a workspace's container. Names hold no dot (rule C3), so no two can meet.
 pub fn container_name(instance: &InstanceName, workspace: &WorkspaceId) -> String {

@@ -16,10 +16,8 @@ use zeroize::Zeroizing;
 
 use crate::model::{Hook, Moment, WarningKind};
 
-/// Where inject's runtime files lie: a tmpfs owned by the user.
-pub const RUN_DIR: &str = "/run/hearth";
-/// Where hearth's own binary is mounted in every container.
-pub const BINARY: &str = "/usr/local/bin/hearth";
+pub use crate::model::inside::{BINARY, RUN_DIR};
+
 /// The image's own hook (rule H2).
 pub const CONFIGURE: &str = "/coder/configure";
 

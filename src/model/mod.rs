@@ -4,6 +4,7 @@
 
 mod build;
 mod evidence;
+pub mod inside;
 mod name;
 mod now;
 mod quantity;

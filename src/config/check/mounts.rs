@@ -9,10 +9,8 @@ use crate::config::file::MountTable;
 use crate::config::problem::Fault;
 use crate::config::settings::{Mount, Server};
 use crate::config::source::{At, Place};
+use crate::model::inside::{BINARY, RUN_DIR};
 
-/// Where hearth's tmpfs and its binary are in every container.
-const RUN: &str = "/run/hearth";
-const BINARY: &str = "/usr/local/bin/hearth";
 /// The host as its kernel shows it: other people's processes and their environment, devices.
 const KERNEL: [&str; 3] = ["/proc", "/sys", "/dev"];
 /// What a container cannot do without, whatever its image is.
@@ -74,7 +72,7 @@ impl Check<'_> {
             Some("everything")
         } else if home {
             Some("the home")
-        } else if at_or_above(RUN) || target.starts_with(RUN) {
+        } else if at_or_above(RUN_DIR) || target.starts_with(RUN_DIR) {
             Some("`/run/hearth`, where hearth puts its own")
         } else if at_or_above(BINARY) {
             Some("`/usr/local/bin/hearth`, hearth's binary")

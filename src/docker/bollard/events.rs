@@ -85,8 +85,7 @@ async fn stream(
         ("event", ACTIONS.map(str::to_owned).to_vec()),
     ]);
     let mounts = HashMap::from([("type", vec!["volume".to_owned()]), ("event", vec![MOUNTED.to_owned()])]);
-    let [containers, mounts] = [filters, mounts].map(|filters| {
-        let since = if filters.contains_key("label") { since.as_str() } else { BEGINNING };
+    let [containers, mounts] = [(filters, since.as_str()), (mounts, BEGINNING)].map(|(filters, since)| {
         let options = EventsOptionsBuilder::default().since(since).filters(&owned(filters)).build();
         Box::pin(docker.events(Some(options)).map(Some).chain(futures_util::stream::iter([None])))
     });

@@ -16,7 +16,7 @@ use std::time::Duration;
 use bollard::container::LogOutput;
 use bollard::errors::Error;
 use bollard::exec::{StartExecOptions, StartExecResults};
-use bollard::models::ExecConfig;
+use bollard::models::{ExecConfig, ExecInspectResponse};
 use futures_util::{Stream, StreamExt};
 use tokio::io::{AsyncWrite, AsyncWriteExt};
 use tokio::sync::mpsc;
@@ -143,8 +143,7 @@ async fn talk(
 
 /// Looks at a command of whoever's.
 pub(super) async fn detail(engine: &BollardEngine, exec: &str) -> Reply<Option<ExecDetail>> {
-    let reply = engine.call("inspect exec", LOOK, |docker| async move { docker.inspect_exec(exec).await }).await;
-    let Some(seen) = found(reply)? else { return Ok(None) };
+    let Some(seen) = found(inspect(engine, exec).await)? else { return Ok(None) };
     let process = seen.process_config.unwrap_or_default();
     Ok(Some(ExecDetail {
         running: seen.running.unwrap_or_default(),
@@ -156,9 +155,12 @@ pub(super) async fn detail(engine: &BollardEngine, exec: &str) -> Reply<Option<E
     }))
 }
 
+async fn inspect(engine: &BollardEngine, exec: &str) -> Reply<ExecInspectResponse> {
+    engine.call("inspect exec", LOOK, |docker| async move { docker.inspect_exec(exec).await }).await
+}
+
 async fn running(engine: &BollardEngine, exec: &str) -> Reply<bool> {
-    let seen = engine.call("inspect exec", LOOK, |docker| async move { docker.inspect_exec(exec).await }).await?;
-    Ok(seen.running.unwrap_or_default())
+    Ok(inspect(engine, exec).await?.running.unwrap_or_default())
 }
 
 /// The stream ends a moment before the engine knows the exit code.
@@ -166,8 +168,7 @@ async fn exit_code(engine: &BollardEngine, exec: &str) -> Reply<ExecEnd> {
     let asking = async {
         let mut pause = Duration::from_millis(1);
         loop {
-            let seen =
-                engine.call("inspect exec", LOOK, |docker| async move { docker.inspect_exec(exec).await }).await?;
+            let seen = inspect(engine, exec).await?;
             if let (Some(code), false) = (seen.exit_code, seen.running.unwrap_or_default()) {
                 return Ok(ExecEnd::Exited(code));
             }
@@ -195,7 +196,7 @@ async fn end(engine: &BollardEngine, id: &ContainerId, exec: &str) {
 /// Returns the host's pid of a command that runs. Its output may come a moment before the engine knows it.
 async fn pid(engine: &BollardEngine, exec: &str) -> Reply<Option<i32>> {
     loop {
-        let seen = engine.call("inspect exec", LOOK, |docker| async move { docker.inspect_exec(exec).await }).await?;
+        let seen = inspect(engine, exec).await?;
         if !seen.running.unwrap_or_default() {
             return Ok(None);
         }
