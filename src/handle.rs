@@ -35,7 +35,7 @@ use crate::trash::Trashed;
 /// Everything that can be shown, as of the last turn of the loop. Never changes; the next turn makes another.
 #[derive(Debug, Clone)]
 pub struct Snapshot {
-    pub workspaces: BTreeMap<WorkspaceId, View>,
+    pub workspaces: Arc<BTreeMap<WorkspaceId, Arc<View>>>,
     pub engine: EngineView,
     pub config: ConfigView,
     /// What members set by command.
@@ -50,7 +50,7 @@ pub struct Snapshot {
 }
 
 /// One workspace as it is.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct View {
     pub id: WorkspaceId,
     /// Names its socket directory and its log directory.

@@ -187,6 +187,13 @@ impl Ledger {
         Some(connections.count())
     }
 
+    /// Returns whether that is kept as this is.
+    pub fn is_kept_as(&self, other: &Self) -> bool {
+        let Self { last, held, anew, holds: _, hold_ended, warned, observed_at, seen: _ } = self;
+        let of_other = (&other.last, &other.held, &other.anew, &other.hold_ended, &other.warned, &other.observed_at);
+        (last, held, anew, hold_ended, warned, observed_at) == of_other
+    }
+
     /// Returns the ledger as it is to be kept; holds are kept apart.
     pub fn save(&self, boot_id: &str) -> SavedLedger {
         let saved = |stamp: Stamp| SavedStamp::of(stamp, boot_id);

@@ -21,7 +21,7 @@ use crate::store::AuditEntry;
 #[derive(Debug, Clone)]
 pub(super) struct Reached {
     pub(super) allowed: Allowed,
-    pub(super) view: View,
+    pub(super) view: Arc<View>,
     pub(super) snapshot: Arc<Snapshot>,
     pub(super) settings: Arc<Settings>,
 }

@@ -84,12 +84,13 @@ pub(crate) fn snapshot(settings: &Settings) -> Snapshot {
         .workspaces
         .values()
         .zip(1..)
-        .map(|(workspace, number)| (workspace.id.clone(), view(&workspace.id, workspace.org.clone(), number)))
+        .map(|(workspace, number)| (workspace.id.clone(), view(&workspace.id, workspace.org.clone(), number).into()))
         .collect();
     let old: WorkspaceId = "carol/old".parse().unwrap();
     let off = State::Off { since: at(2), why: OffReason::Removed };
     let view = View { declared: false, state: off, inside: None, ..view(&old, "acme".parse().unwrap(), 99) };
-    workspaces.insert(old, view);
+    workspaces.insert(old, view.into());
+    let workspaces = Arc::new(workspaces);
     let rejected = Rejected { since: at(3), errors: "hearth.toml:1:1: no".into() };
     let config = ConfigView {
         path: "/etc/hearth/hearth.toml".into(),
@@ -255,8 +256,10 @@ impl World {
 
     /// Changes one workspace's view.
     pub(crate) fn change(&self, id: &str, change: impl FnOnce(&mut View)) {
-        self.snapshot
-            .send_modify(|snapshot| change(Arc::make_mut(snapshot).workspaces.get_mut(&id.parse().unwrap()).unwrap()));
+        self.snapshot.send_modify(|snapshot| {
+            let workspaces = Arc::make_mut(&mut Arc::make_mut(snapshot).workspaces);
+            change(Arc::make_mut(workspaces.get_mut(&id.parse().unwrap()).unwrap()));
+        });
     }
 
     pub(crate) fn engine(&self, engine: EngineView) {

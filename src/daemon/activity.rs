@@ -20,7 +20,7 @@ pub(super) struct Memory {
     /// What tells this boot from others.
     boot_id: String,
     /// As they are in the database.
-    kept: BTreeMap<WorkspaceId, SavedLedger>,
+    kept: BTreeMap<WorkspaceId, Ledger>,
     ends: BTreeMap<WorkspaceId, Vec<SavedStamp>>,
     kept_at: Option<Stamp>,
 }
@@ -53,7 +53,7 @@ impl Reconciler {
     pub(super) async fn keep_ends(&mut self) {
         let Memory { boot_id, ends: kept, .. } = &mut self.memory;
         let mut changed = BTreeMap::new();
-        for (id, tracked) in &self.world.workspaces {
+        for (id, tracked) in &*self.world.workspaces {
             let now = tracked.ends.iter().map(|end| SavedStamp::of(*end, boot_id)).collect::<Vec<_>>();
             if kept.get(id).map_or(&[][..], Vec::as_slice) != now {
                 changed.insert(id.clone(), now);
@@ -70,12 +70,13 @@ impl Reconciler {
     /// Keeps what has changed of the ledgers, in one commit.
     pub(super) async fn keep_ledgers(&mut self) {
         let Memory { boot_id, kept, .. } = &mut self.memory;
-        let now = self.world.workspaces.iter().map(|(id, tracked)| (id, tracked.ledger.save(boot_id)));
-        let changed: BTreeMap<_, _> =
-            now.filter(|(id, saved)| kept.get(*id) != Some(saved)).map(|(id, saved)| (id.clone(), saved)).collect();
-        let json: Kept =
-            changed.iter().filter_map(|(id, saved)| Some((id.clone(), serde_json::to_string(saved).ok()?))).collect();
-        match self.executor.store().keep_ledgers(json).await {
+        let now = self.world.workspaces.iter().map(|(id, tracked)| (id, &tracked.ledger));
+        let changed = now.filter(|(id, ledger)| kept.get(*id).is_none_or(|kept| !kept.is_kept_as(ledger)));
+        let changed: BTreeMap<_, _> = changed.map(|(id, ledger)| (id.clone(), ledger.clone())).collect();
+        let json = |(id, ledger): (&WorkspaceId, &Ledger)| {
+            Some((id.clone(), serde_json::to_string(&ledger.save(boot_id)).ok()?))
+        };
+        match self.executor.store().keep_ledgers(changed.iter().filter_map(json).collect()).await {
             Ok(()) => kept.extend(changed),
             Err(error) => error!("cannot record what is known of the workspaces' use: {error}"),
         }

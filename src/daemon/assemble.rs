@@ -90,7 +90,7 @@ pub(super) async fn assemble(
     let members = Arc::new(members::remember(&store).await?);
     let schedules = Schedules::remember(&store).await?;
     let snapshot = Snapshot {
-        workspaces: BTreeMap::new(),
+        workspaces: Arc::default(),
         engine: EngineView::Unknown,
         config: config.clone(),
         members: members.clone(),

@@ -109,7 +109,7 @@ impl Reconciler {
             self.engine = EngineView::Away { since: now.wall, why: why.to_owned() };
             self.emit(Event::Engine { at: now.wall, here: false });
         }
-        for tracked in self.world.workspaces.values_mut() {
+        for tracked in self.world.workspaces.quietly() {
             tracked.ends.retain(|end| now.since(*end) > SHUTDOWN);
             // Whether limits that are being changed were is not known: it is tried again.
             tracked.tried = None;

@@ -26,6 +26,7 @@ mod start;
 pub mod systemd;
 mod wake;
 mod watch;
+mod workspaces;
 mod world;
 
 pub use accepted::Beginning;

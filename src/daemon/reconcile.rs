@@ -162,7 +162,7 @@ impl Reconciler {
                 wait = wait.min(until(at, now));
             }
             let (mut waiting, mut actions) = (Vec::new(), Vec::new());
-            for (id, tracked) in &self.world.workspaces {
+            for (id, tracked) in &*self.world.workspaces {
                 if let Some(left) =
                     tracked.not_before.and_then(|at| at.checked_sub(now.boot)).filter(|left| !left.is_zero())
                 {
@@ -303,8 +303,11 @@ impl Reconciler {
     /// Says what is new to those who listen.
     fn publish(&mut self, now: Now) {
         let engine = if self.looked { self.engine.clone() } else { EngineView::Unknown };
+        for (workspace, state) in self.world.workspaces.show(&self.settings, now) {
+            self.emit(Event::State { at: now.wall, workspace, state });
+        }
         let snapshot = Snapshot {
-            workspaces: self.world.views(&self.settings, now),
+            workspaces: self.world.workspaces.views(),
             engine,
             config: self.config.clone(),
             members: self.members.clone(),
@@ -313,13 +316,6 @@ impl Reconciler {
             blind: self.executor.sensors.blind().or_else(|| self.world.blind()),
             started_at: self.started_at,
         };
-        let before = self.outlets.snapshot.borrow().clone();
-        for (id, view) in &snapshot.workspaces {
-            let state = view.state.name();
-            if before.workspaces.get(id).map(|view| view.state.name()) != Some(state) {
-                self.emit(Event::State { at: now.wall, workspace: id.clone(), state });
-            }
-        }
         self.outlets.snapshot.send_replace(Arc::new(snapshot));
     }
 
@@ -332,7 +328,7 @@ impl Reconciler {
         let here = matches!(self.engine, EngineView::Here { .. });
         LineWaiter::answer(&mut self.reload_waiters, &self.world, here);
         LineWaiter::answer(&mut self.set_waiters, &self.world, here);
-        for tracked in self.world.workspaces.values_mut() {
+        for tracked in self.world.workspaces.quietly() {
             if tracked.is_off() {
                 for waiter in tracked.stop_waiters.drain(..) {
                     let _ = waiter.send(Ok(()));

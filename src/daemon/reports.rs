@@ -197,7 +197,7 @@ impl Reconciler {
         let (ours, foreign) = self.executor.sort(&look.containers, &self.world);
         self.foreign = foreign;
         let mut unknown = Vec::new();
-        for tracked in self.world.workspaces.values_mut() {
+        for tracked in self.world.workspaces.quietly() {
             let stale = tracked.fresh_from > number && !mutant::is_on("old looks count");
             if stale || tracked.operation.is_some() {
                 continue;
@@ -213,6 +213,7 @@ impl Reconciler {
                 self.executor.listen(door);
             }
         }
+        self.world.workspaces.touch_all();
         for (id, container) in unknown {
             self.take_over(&id, container, now).await;
         }

@@ -3,7 +3,7 @@
 //! Looks are taken by tasks that report back, all running workspaces at once, as often as the shortest threshold asks;
 //! some of them in between, where the rule or somebody who asks why wants a fresh look. Nothing runs, nothing is done.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -105,18 +105,22 @@ impl Reconciler {
         self.take_terms();
         // Who cannot see connections does not know that nobody uses it.
         let sees = self.executor.sensors.blind().is_none();
-        let mut over = Vec::new();
-        for tracked in self.world.workspaces.values_mut() {
+        let (mut over, mut changed) = (Vec::new(), Vec::new());
+        for tracked in self.world.workspaces.quietly() {
             let Tracked { ledger, watch, observed, record, .. } = tracked;
-            let Some(terms) = &watch.terms else {
-                (watch.outlook, watch.overdue) = (None, false);
-                continue;
-            };
-            over.extend(ledger.expire(terms.policy.hold_max, now).into_iter().map(|hold| hold.id.0));
-            let runs = matches!(observed, Observed::Running { .. } | Observed::Paused { .. });
-            watch.outlook = (runs && record.power == Power::On).then(|| ledger.outlook(&terms.policy, now));
-            watch.overdue = sees && *observed == Observed::Ended && ledger.is_overdue(&terms.policy, now);
+            let (mut outlook, mut overdue) = (None, false);
+            if let Some(Terms { policy, .. }) = &watch.terms {
+                over.extend(ledger.expire(policy.hold_max, now).into_iter().map(|hold| hold.id.0));
+                let runs = matches!(observed, Observed::Running { .. } | Observed::Paused { .. });
+                outlook = (runs && record.power == Power::On).then(|| ledger.outlook(policy, now));
+                overdue = sees && *observed == Observed::Ended && ledger.is_overdue(policy, now);
+            }
+            if watch.outlook != outlook {
+                changed.push(record.id.clone());
+            }
+            (watch.outlook, watch.overdue) = (outlook, overdue);
         }
+        self.world.workspaces.touch(changed);
         self.forget_holds(over).await;
     }
 
@@ -135,9 +139,9 @@ impl Reconciler {
         let same = |(s, m): &(Arc<Settings>, Arc<Members>)| Arc::ptr_eq(s, settings) && Arc::ptr_eq(m, members);
         let known = self.sampling.terms_of.as_ref().is_some_and(same);
         let in_force = self.in_force();
-        for (id, tracked) in &mut self.world.workspaces {
+        for tracked in self.world.workspaces.quietly() {
             if !known || tracked.watch.terms.is_none() {
-                tracked.watch.terms = Terms::of(&in_force, id);
+                tracked.watch.terms = Terms::of(&in_force, &tracked.record.id);
             }
         }
         self.sampling.terms_of = Some((in_force.settings, in_force.members));
@@ -160,20 +164,20 @@ impl Reconciler {
             return Duration::MAX;
         }
         let subjects = self.subjects();
-        self.sampling.wanted.retain(|id| subjects.contains_key(id));
+        self.sampling.wanted.retain(|id| subjects.contains(id));
         let here = matches!(self.engine, EngineView::Here { .. });
-        let nothing = |id: &WorkspaceId| !here || !subjects.contains_key(id);
+        let nothing = |id: &WorkspaceId| !here || !subjects.contains(id);
         for (_, waiter) in self.sampling.waiters.extract_if(.., |(id, _)| nothing(id)) {
             let _ = waiter.send(Ok(()));
         }
         if !here || subjects.is_empty() {
             return Duration::MAX;
         }
-        let watches = subjects.keys().filter_map(|id| Some(&self.world.workspaces.get(id)?.watch));
+        let watches = subjects.iter().filter_map(|id| Some(&self.world.workspaces.get(id)?.watch));
         let every = activity::sampling(watches.filter_map(|watch| Some(watch.terms.as_ref()?.policy.auto_off)));
         let left = self.sampling.all_at.map_or(Duration::ZERO, |at| every.saturating_sub(now.since(at)));
         if left.is_zero() {
-            self.begin_look(subjects.into_values().collect(), Scope::All, now);
+            self.begin_look(subjects, Scope::All, now);
             return Duration::MAX;
         }
         let throttle = |id: &WorkspaceId| match self.world.workspaces.get(id).and_then(|of| of.watch.tried_at) {
@@ -181,33 +185,34 @@ impl Reconciler {
             Some(at) if self.sampling.wanted.contains(id) => Some(AGAIN.saturating_sub(now.since(at))),
             Some(_) => None,
         };
-        let (ready, later): (Vec<_>, Vec<_>) = subjects
-            .into_iter()
-            .filter_map(|(id, subject)| Some((throttle(&id)?, subject)))
-            .partition(|(wait, _)| wait.is_zero());
+        let (ready, later): (Vec<_>, Vec<_>) =
+            subjects.into_iter().filter_map(|id| Some((throttle(&id)?, id))).partition(|(wait, _)| wait.is_zero());
         if !ready.is_empty() {
-            self.begin_look(ready.into_iter().map(|(_, subject)| subject).collect(), Scope::Some, now);
+            self.begin_look(ready.into_iter().map(|(_, id)| id), Scope::Some, now);
             return Duration::MAX;
         }
         later.iter().map(|(wait, _)| *wait).chain([left]).min().unwrap_or(left)
     }
 
     /// Returns the workspaces that can be looked at.
-    fn subjects(&self) -> BTreeMap<WorkspaceId, Subject> {
-        let subject = |(id, tracked): (&WorkspaceId, &Tracked)| {
+    fn subjects(&self) -> BTreeSet<WorkspaceId> {
+        let is_one = |tracked: &Tracked| {
             let stopping = matches!(tracked.doing(), Some(Doing::Stopping { .. }));
             let runs = matches!(tracked.observed, Observed::Running { .. } | Observed::Paused { .. });
-            let container = tracked.record.container.as_ref().filter(|_| runs && !stopping)?;
-            tracked.watch.terms.as_ref()?;
-            let spec = serde_json::from_str::<SpecSummary>(&container.spec).ok();
-            let ports = spec.map(|spec| spec.ports.into_iter().collect()).unwrap_or_default();
-            let container = ContainerId(container.id.clone());
-            Some((id.clone(), Subject { workspace: id.clone(), container, ports }))
+            runs && !stopping && tracked.record.container.is_some() && tracked.watch.terms.is_some()
         };
-        self.world.workspaces.iter().filter_map(subject).collect()
+        self.world.workspaces.iter().filter(|(_, tracked)| is_one(tracked)).map(|(id, _)| id.clone()).collect()
     }
 
-    fn begin_look(&mut self, subjects: Vec<Subject>, scope: Scope, now: Now) {
+    fn subject(&self, workspace: WorkspaceId) -> Option<Subject> {
+        let container = self.world.workspaces.get(&workspace)?.record.container.as_ref()?;
+        let spec = serde_json::from_str::<SpecSummary>(&container.spec).ok();
+        let ports = spec.map(|spec| spec.ports.into_iter().collect()).unwrap_or_default();
+        Some(Subject { workspace, container: ContainerId(container.id.clone()), ports })
+    }
+
+    fn begin_look(&mut self, of: impl IntoIterator<Item = WorkspaceId>, scope: Scope, now: Now) {
+        let subjects: Vec<_> = of.into_iter().filter_map(|id| self.subject(id)).collect();
         self.sampling.under_way = true;
         let containers: Vec<_> = subjects.iter().map(|subject| subject.container.clone()).collect();
         if scope == Scope::All {

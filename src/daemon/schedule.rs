@@ -195,7 +195,7 @@ impl Reconciler {
         self.schedules.plan(self.in_force(), now.wall);
         let (mut starts, mut happened) = (Vec::new(), Vec::new());
         for (id, entry) in &mut self.schedules.entries {
-            let Some(tracked) = self.world.workspaces.get_mut(id) else { continue };
+            let Some(tracked) = self.world.workspaces.get(id) else { continue };
             entry.note_request(tracked);
             if !entry.is_to_be_asked(now.wall) {
                 continue;
@@ -203,7 +203,9 @@ impl Reconciler {
             let turn = schedule::turn(entry.kept.known.clone(), &entry.plan, entry.facts(tracked), now.wall);
             entry.kept.known = turn.known;
             entry.asked = Some((now.wall, turn.ask_again_at));
-            if turn.idle_anew_at.is_some() {
+            if turn.idle_anew_at.is_some()
+                && let Some(tracked) = self.world.workspaces.get_mut(id)
+            {
                 tracked.ledger.count_anew(Anew::AutoStart, now.stamp());
             }
             if turn.start {

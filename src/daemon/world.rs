@@ -1,7 +1,5 @@
 //! What the loop knows of each workspace. The loop owns it; everybody else sees snapshots.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
@@ -9,6 +7,7 @@ use tokio_util::sync::CancellationToken;
 use super::execute::Door;
 use super::homes::Homes;
 use super::sampling::Watch;
+use super::workspaces::Workspaces;
 use crate::activity::{Anew, Keeper, Ledger, Off};
 use crate::build::log::LogWriter;
 use crate::build::{Outcome, inside};
@@ -343,22 +342,11 @@ pub(super) fn close_stage(build: &mut BuildRecord, now: Moment) {
 /// All of them.
 #[derive(Debug, Default)]
 pub(super) struct World {
-    pub(super) workspaces: BTreeMap<WorkspaceId, Tracked>,
+    pub(super) workspaces: Workspaces,
     pub(super) homes: Homes,
 }
 
 impl World {
-    /// Returns every workspace as it is shown.
-    pub(super) fn views(&self, settings: &Arc<Settings>, now: Now) -> BTreeMap<WorkspaceId, View> {
-        self.workspaces
-            .iter()
-            .map(|(id, tracked)| (id, tracked, settings.workspaces.contains_key(id)))
-            // Of one that was deleted nothing is left but what lies in the trash.
-            .filter(|(_, tracked, declared)| *declared || tracked.record.home.is_some() || !tracked.is_off())
-            .map(|(id, tracked, declared)| (id.clone(), tracked.view(declared, now)))
-            .collect()
-    }
-
     /// Returns why nothing could be seen of connections into any workspace that runs, where that is so.
     pub(super) fn blind(&self) -> Option<String> {
         let outlooks = self.workspaces.values().filter_map(|tracked| tracked.watch.outlook.as_ref());
@@ -374,7 +362,7 @@ impl World {
 
     /// Lets go those who follow the log of what is over.
     pub(super) fn close_logs(&mut self) {
-        for tracked in self.workspaces.values_mut() {
+        for tracked in self.workspaces.quietly() {
             if tracked.queued.is_none() && tracked.operation.is_none() {
                 tracked.log = None;
             }

@@ -75,7 +75,7 @@ impl Calm {
 
     fn state(&self, id: &WorkspaceId) -> (StateName, Option<(BuildReason, Option<BuildResult>)>) {
         let view = self.hearthd.as_ref().unwrap().snapshot().workspaces[id].clone();
-        (view.state.name(), view.build.map(|build| (build.reason, build.result)))
+        (view.state.name(), view.build.as_ref().map(|build| (build.reason, build.result)))
     }
 
     /// Lets root do something to the first workspace.

@@ -154,7 +154,7 @@ impl Timetable {
         let now = self.clock.now().wall;
         let mut known = self.known();
         known.takes(&InForce { settings: settings.clone(), members: snapshot.members.clone() }, now);
-        for (id, view) in &snapshot.workspaces {
+        for (id, view) in snapshot.workspaces.iter() {
             let Some(build) = &view.build else { continue };
             match build.reason {
                 BuildReason::User | BuildReason::Admin | BuildReason::Connect => known.used(id, build.queued_at),

@@ -228,7 +228,7 @@ impl Watchman {
         let Some(handle) = self.seen().handle.clone() else { return };
         let (now, wall) = (self.visitors.now(), self.visitors.wall());
         let mut predicted = BTreeMap::new();
-        for (id, view) in &handle.snapshot().workspaces {
+        for (id, view) in handle.snapshot().workspaces.iter() {
             if let (State::Running { .. }, Some(at)) = (&view.state, view.activity.off_at) {
                 let left = Duration::try_from(at.duration_since(wall)).unwrap_or_default();
                 predicted.insert(id.clone(), now + left);
