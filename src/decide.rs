@@ -3,6 +3,7 @@
 //! Pure. The reconcile loop carries out what this says and nothing else; what people are shown (`state`,
 //! `because`) comes from the same facts. An event never says what to do, only that it is time to ask again.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use crate::activity::{Outlook, Step};
@@ -99,7 +100,7 @@ pub enum Action {
 pub struct Decision {
     pub action: Action,
     /// For a person, one sentence.
-    pub because: String,
+    pub because: Cow<'static, str>,
     /// When the answer may be another although nothing happened.
     pub ask_again_at: Option<Moment>,
 }
@@ -109,9 +110,12 @@ pub const ENDS_ALLOWED: usize = 5;
 /// See [`ENDS_ALLOWED`].
 pub const WINDOW: Duration = Duration::from_secs(600);
 
+fn decision(action: Action, because: impl Into<Cow<'static, str>>) -> Decision {
+    Decision { action, because: because.into(), ask_again_at: None }
+}
+
 /// Decides what is to be done to one workspace.
 pub fn decide(facts: &Facts<'_>, now: Now) -> Decision {
-    let decision = |action, because: String| Decision { action, because, ask_again_at: None };
     if let Some(doing) = facts.doing {
         return decision(Action::Nothing, doing_text(doing));
     }
@@ -119,14 +123,14 @@ pub fn decide(facts: &Facts<'_>, now: Now) -> Decision {
         return decision(Action::RunQueued, format!("build {} waits for its turn", build.number));
     }
     match (facts.power, facts.container) {
-        (Power::Off { why }, Observed::None) => decision(Action::Nothing, off_text(why).into()),
+        (Power::Off { why }, Observed::None) => decision(Action::Nothing, off_text(why)),
         (Power::Off { why }, Observed::Running { .. } | Observed::Paused { .. } | Observed::Ended) => {
-            decision(Action::Stop(stop_reason(why)), off_text(why).into())
+            decision(Action::Stop(stop_reason(why)), off_text(why))
         }
         (Power::On, Observed::Running { .. } | Observed::Paused { .. } | Observed::Ended)
             if !facts.has_container && !mutant::is_on("leftovers stay") =>
         {
-            decision(Action::Clear, "its build failed and could not remove what it had made: it is removed".into())
+            decision(Action::Clear, "its build failed and could not remove what it had made: it is removed")
         }
         (Power::On, Observed::Running { .. }) if !facts.is_injected => {
             recover(facts, now, "it was started without its secrets", "they are brought in")
@@ -136,28 +140,28 @@ pub fn decide(facts: &Facts<'_>, now: Now) -> Decision {
             by_use(facts, "its container is paused, by someone other than hearth: `docker unpause` lets it go on")
         }
         (Power::On, Observed::Ended) if facts.overdue => {
-            decision(Action::Stop(StopReason::AutoOff), "its container ended, and its time without use was over".into())
+            decision(Action::Stop(StopReason::AutoOff), "its container ended, and its time without use was over")
         }
         (Power::On, Observed::Ended) => {
             recover(facts, now, "its container ended without being asked", "it is started again")
         }
         (Power::On, Observed::None) => match facts.build {
             Some(build) if facts.has_container || build.result == Some(BuildResult::Ok) => {
-                decision(Action::Queue(BuildReason::Recovery), "its container is gone: it is built anew".into())
+                decision(Action::Queue(BuildReason::Recovery), "its container is gone: it is built anew")
             }
-            None => decision(Action::Queue(BuildReason::Create), "it was never built".into()),
+            None => decision(Action::Queue(BuildReason::Create), "it was never built"),
             Some(build) if build.result == Some(BuildResult::Cancelled) => {
-                decision(Action::Nothing, "its build was cancelled: `hearth start` builds it".into())
+                decision(Action::Nothing, "its build was cancelled: `hearth start` builds it")
             }
-            Some(_) if mutant::is_on("failures are not told") => decision(Action::Nothing, "it was stopped".into()),
+            Some(_) if mutant::is_on("failures are not told") => decision(Action::Nothing, "it was stopped"),
             Some(build) => decision(Action::Nothing, failure_of(build)),
         },
     }
 }
 
 /// Decides about a container that runs: it goes off when nobody uses it.
-fn by_use(facts: &Facts<'_>, runs: &str) -> Decision {
-    let because = runs.to_owned();
+fn by_use(facts: &Facts<'_>, runs: &'static str) -> Decision {
+    let because = runs.into();
     let Some(outlook) = facts.outlook else { return Decision { action: Action::Nothing, because, ask_again_at: None } };
     let ask_again_at = outlook.ask_again_at;
     match outlook.step {
@@ -165,7 +169,7 @@ fn by_use(facts: &Facts<'_>, runs: &str) -> Decision {
         Step::Warn => Decision { action: Action::Warn, because, ask_again_at },
         Step::Look => Decision { action: Action::Look, because, ask_again_at },
         Step::Stop => {
-            let because = format!("it was not used since {:.0}", outlook.idle_since);
+            let because = format!("it was not used since {:.0}", outlook.idle_since).into();
             Decision { action: Action::Stop(StopReason::AutoOff), because, ask_again_at }
         }
     }
@@ -176,17 +180,15 @@ fn recover(facts: &Facts<'_>, now: Now, happened: &str, done: &str) -> Decision 
     let recent = recent_ends(facts.ends, now);
     if recent >= ENDS_ALLOWED {
         let because = format!("its container ended {recent} times, or could not be let run, within ten minutes");
-        return Decision { action: Action::GiveUp, because, ask_again_at: None };
+        return decision(Action::GiveUp, because);
     }
     let passed = facts.ends.last().map_or(Duration::MAX, |last| now.since(*last));
     let left = back_off(recent).saturating_sub(passed);
     if left.is_zero() {
-        let because = format!("{happened}: {done}");
-        return Decision { action: Action::Recover, because, ask_again_at: None };
+        return decision(Action::Recover, format!("{happened}: {done}"));
     }
     let at = now.wall.saturating_add(left).unwrap_or(now.wall);
-    let because = format!("{happened}: {done} at {at:.0}");
-    Decision { action: Action::Nothing, because, ask_again_at: Some(at) }
+    Decision { ask_again_at: Some(at), ..decision(Action::Nothing, format!("{happened}: {done} at {at:.0}")) }
 }
 
 fn recent_ends(ends: &[Stamp], now: Now) -> usize {
@@ -255,9 +257,9 @@ fn off_text(why: OffReason) -> &'static str {
     }
 }
 
-fn doing_text(doing: Doing) -> String {
+fn doing_text(doing: Doing) -> Cow<'static, str> {
     match doing {
-        Doing::Building { stage, .. } => format!("its build is at `{stage}`"),
+        Doing::Building { stage, .. } => format!("its build is at `{stage}`").into(),
         Doing::Stopping { why: StopReason::Requested, .. } => "somebody stopped it".into(),
         Doing::Stopping { why: StopReason::AutoOff, .. } => "it was not used".into(),
         Doing::Stopping { why: StopReason::Failed, .. } => "it failed: what is left of it is removed".into(),

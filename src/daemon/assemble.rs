@@ -103,7 +103,8 @@ pub(super) async fn assemble(
     let (reports_in, reports) = mpsc::channel(256);
     let (snapshot, snapshots) = watch::channel(Arc::new(snapshot));
     let (settings_out, settings_in) = watch::channel(settings.clone());
-    let (events_out, _) = broadcast::channel(256);
+    // A turn says something of each workspace at most.
+    let (events_out, _) = broadcast::channel(1024);
     let (alarm, set_to) = watch::channel(None);
     let (ring, alarms) = mpsc::channel(1);
     let handle = Handle::new(requests_in, snapshots, settings_in, events_out.clone());

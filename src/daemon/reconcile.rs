@@ -303,6 +303,7 @@ impl Reconciler {
     /// Says what is new to those who listen.
     fn publish(&mut self, now: Now) {
         let engine = if self.looked { self.engine.clone() } else { EngineView::Unknown };
+        self.schedules.show(&self.world.workspaces, now.wall);
         for (workspace, state) in self.world.workspaces.show(&self.settings, now) {
             self.emit(Event::State { at: now.wall, workspace, state });
         }

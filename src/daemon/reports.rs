@@ -196,7 +196,7 @@ impl Reconciler {
         self.looked = true;
         let (ours, foreign) = self.executor.sort(&look.containers, &self.world);
         self.foreign = foreign;
-        let mut unknown = Vec::new();
+        let (mut unknown, mut seen) = (Vec::new(), Vec::new());
         for tracked in self.world.workspaces.quietly() {
             let stale = tracked.fresh_from > number && !mutant::is_on("old looks count");
             if stale || tracked.operation.is_some() {
@@ -208,12 +208,16 @@ impl Reconciler {
                 continue;
             }
             let restarted = container.is_some_and(|container| tracked.is_restarted(look.started.get(&container.id)));
-            tracked.see(container, (back, restarted), now);
-            if let Some(door) = tracked.adopt() {
+            let is_new = tracked.see(container, (back, restarted), now);
+            let door = tracked.adopt();
+            if is_new || door.is_some() {
+                seen.push(tracked.record.id.clone());
+            }
+            if let Some(door) = door {
                 self.executor.listen(door);
             }
         }
-        self.world.workspaces.touch_all();
+        self.world.workspaces.touch(seen);
         for (id, container) in unknown {
             self.take_over(&id, container, now).await;
         }

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use tracing::{error, info, warn};
 
 use super::reconcile::{Reconciler, failed};
+use super::workspaces::Workspaces;
 use super::world::Tracked;
 use crate::activity::Anew;
 use crate::config::set::Refused;
@@ -44,8 +45,8 @@ struct Kept {
 #[derive(Debug)]
 struct Entry {
     kept: Kept,
-    /// As it is in the database.
-    saved: Option<Kept>,
+    /// Whether that is what the database has.
+    is_saved: bool,
     plan: Plan,
     pause_after: Limit,
     /// When it was asked last, and when its answer may be another although nothing happened.
@@ -59,7 +60,7 @@ impl Schedules {
         let mut entries = BTreeMap::new();
         for (id, json) in store.schedules().await? {
             match serde_json::from_str::<Kept>(&json) {
-                Ok(kept) => drop(entries.insert(id, Entry::new(kept.clone(), Some(kept)))),
+                Ok(kept) => drop(entries.insert(id, Entry::new(kept, true))),
                 Err(error) => warn!(workspace = %id, "cannot read what is known of the schedule of `{id}`: {error}"),
             }
         }
@@ -93,23 +94,38 @@ impl Schedules {
             let plan = Plan::new(&workspace.auto_start, zone, &org.auto_start_days, &org.holidays, away);
             let entry = self.entries.entry(id.clone()).or_insert_with(|| {
                 let known = Known::new(plan.clone(), now);
-                Entry::new(Kept { known, declared_at: now, asked_for_at: None }, None)
+                Entry::new(Kept { known, declared_at: now, asked_for_at: None }, false)
             });
             if entry.plan != plan {
                 (entry.plan, entry.asked) = (plan, None);
             }
-            entry.pause_after = org.auto_start_pause_after;
+            (entry.pause_after, entry.shown) = (org.auto_start_pause_after, None);
         }
         self.made_of = Some(in_force);
     }
 
+    /// Notes what people have asked for.
+    fn note_requests(&mut self, workspaces: &Workspaces) {
+        for id in workspaces.touched() {
+            if let Some((entry, tracked)) = self.entries.get_mut(id).zip(workspaces.get(id)) {
+                entry.note_request(tracked);
+            }
+        }
+    }
+
     /// Brings what is shown in line, where anything has changed.
-    fn show(&mut self, tracked: &BTreeMap<WorkspaceId, Tracked>, now: Moment) {
+    pub(super) fn show(&mut self, workspaces: &Workspaces, now: Moment) {
+        self.note_requests(workspaces);
         let mut changed = self.shown.len() != self.entries.len();
         for (id, entry) in &mut self.entries {
-            let Some(tracked) = tracked.get(id) else { continue };
-            if entry.shown.as_ref().is_none_or(|shown| !entry.is_as(shown, tracked, now)) {
-                entry.shown = Some(Arc::new(entry.schedule(tracked, now)));
+            let is_past = |shown: &Arc<Schedule>| matches!(shown.next, NextStart::At(at) if at <= now);
+            if entry.shown.as_ref().is_some_and(|shown| !is_past(shown)) && !workspaces.touched().contains(id) {
+                continue;
+            }
+            let Some(tracked) = workspaces.get(id) else { continue };
+            let schedule = entry.schedule(tracked, now);
+            if entry.shown.as_ref().is_none_or(|shown| **shown != schedule) {
+                entry.shown = Some(Arc::new(schedule));
                 changed = true;
             }
         }
@@ -121,9 +137,9 @@ impl Schedules {
 }
 
 impl Entry {
-    fn new(kept: Kept, saved: Option<Kept>) -> Self {
+    fn new(kept: Kept, is_saved: bool) -> Self {
         let plan = kept.known.plan.clone();
-        Self { kept, saved, plan, pause_after: Limit::Never, asked: None, shown: None }
+        Self { kept, is_saved, plan, pause_after: Limit::Never, asked: None, shown: None }
     }
 
     /// Returns whether the answer may be another than the last one: its time has come, something is under way for it,
@@ -150,19 +166,16 @@ impl Entry {
         };
         let builds = [&tracked.build, &tracked.queued].into_iter().flatten();
         let asked = builds.filter(|build| by_a_person(build.reason)).map(|build| build.queued_at).max();
-        self.kept.asked_for_at = self.kept.asked_for_at.max(asked);
+        if asked > self.kept.asked_for_at {
+            (self.kept.asked_for_at, self.is_saved) = (asked, false);
+        }
     }
 
-    /// Returns whether that is still what is to be shown.
-    fn is_as(&self, shown: &Schedule, tracked: &Tracked, now: Moment) -> bool {
-        let known = &self.kept.known;
-        let is_past = matches!(shown.next, NextStart::At(at) if at <= now);
-        !is_past
-            && shown.last_used == self.last_used(tracked)
-            && shown.due == known.due.as_ref().map(|due| due.at)
-            && shown.last == known.last
-            && shown.pause_after == self.pause_after
-            && shown.plan == self.plan
+    /// Takes in what its schedule answered.
+    fn knows(&mut self, known: Known) {
+        if self.kept.known != known {
+            (self.kept.known, self.is_saved, self.shown) = (known, false, None);
+        }
     }
 
     fn schedule(&self, tracked: &Tracked, now: Moment) -> Schedule {
@@ -171,7 +184,7 @@ impl Entry {
             plan: self.plan.clone(),
             last_used,
             pause_after,
-            next: next_start(&self.plan, last_used, pause_after, now),
+            next: next_start(&self.plan, last_used, pause_after, now.max(known.evaluated_until)),
             due: known.due.as_ref().map(|due| due.at),
             last: known.last.clone(),
         }
@@ -193,15 +206,15 @@ impl Reconciler {
     /// Asks the schedules whose time has come and does what they answer.
     pub(super) async fn turn_schedules(&mut self, now: Now) {
         self.schedules.plan(self.in_force(), now.wall);
+        self.schedules.note_requests(&self.world.workspaces);
         let (mut starts, mut happened) = (Vec::new(), Vec::new());
         for (id, entry) in &mut self.schedules.entries {
-            let Some(tracked) = self.world.workspaces.get(id) else { continue };
-            entry.note_request(tracked);
             if !entry.is_to_be_asked(now.wall) {
                 continue;
             }
+            let Some(tracked) = self.world.workspaces.get(id) else { continue };
             let turn = schedule::turn(entry.kept.known.clone(), &entry.plan, entry.facts(tracked), now.wall);
-            entry.kept.known = turn.known;
+            entry.knows(turn.known);
             entry.asked = Some((now.wall, turn.ask_again_at));
             if turn.idle_anew_at.is_some()
                 && let Some(tracked) = self.world.workspaces.get_mut(id)
@@ -219,6 +232,7 @@ impl Reconciler {
                     info!(workspace = %id, build = number.0, "auto-start of `{id}`: build {number}");
                     if let Some(entry) = self.schedules.entries.get_mut(&id) {
                         entry.kept.known.began();
+                        (entry.is_saved, entry.shown) = (false, None);
                     }
                 }
                 Err(error) => error!(workspace = %id, "cannot start `{id}` as scheduled: {error}"),
@@ -229,13 +243,12 @@ impl Reconciler {
             self.emit(Event::AutoStart { at: now.wall, workspace: id, due: last.at, outcome: last.outcome });
         }
         self.keep_schedules().await;
-        self.schedules.show(&self.world.workspaces, now.wall);
         let next = self.schedules.ask_again_at();
         self.outlets.alarm.send_if_modified(|set| std::mem::replace(set, next) != next);
     }
 
     async fn keep_schedules(&mut self) {
-        let changed = self.schedules.entries.iter().filter(|(_, entry)| entry.saved.as_ref() != Some(&entry.kept));
+        let changed = self.schedules.entries.iter().filter(|(_, entry)| !entry.is_saved);
         let rows: Rows =
             changed.filter_map(|(id, entry)| Some((id.clone(), serde_json::to_string(&entry.kept).ok()?))).collect();
         let ids: Vec<_> = rows.keys().cloned().collect();
@@ -246,7 +259,7 @@ impl Reconciler {
             Ok(()) => {
                 for id in ids {
                     if let Some(entry) = self.schedules.entries.get_mut(&id) {
-                        entry.saved = Some(entry.kept.clone());
+                        entry.is_saved = true;
                     }
                 }
             }

@@ -51,8 +51,13 @@ impl Workspaces {
         self.touched.extend(ids);
     }
 
+    /// Returns those that have been touched since they were shown last.
+    pub(super) fn touched(&self) -> &BTreeSet<WorkspaceId> {
+        &self.touched
+    }
+
     /// Notes so of all.
-    pub(super) fn touch_all(&mut self) {
+    fn touch_all(&mut self) {
         self.touched.extend(self.all.keys().cloned());
     }
 

@@ -195,8 +195,10 @@ impl Tracked {
     }
 
     /// Takes in what the engine shows of the workspace's own container; `back` says that the engine was away before,
-    /// `restarted` that somebody else started it since: then it runs and has nothing that was injected.
-    pub(super) fn see(&mut self, container: Option<&Container>, (back, restarted): (bool, bool), now: Now) {
+    /// `restarted` that somebody else started it since: then it runs and has nothing that was injected. Returns
+    /// whether it is seen otherwise than before.
+    pub(super) fn see(&mut self, container: Option<&Container>, (back, restarted): (bool, bool), now: Now) -> bool {
+        let before = (self.observed, self.inside.is_some());
         let since = match self.observed {
             Observed::Running { since } | Observed::Paused { since } => since,
             Observed::None | Observed::Ended => {
@@ -227,6 +229,7 @@ impl Tracked {
             self.ledger.went_off();
         }
         self.observed = observed;
+        before != (self.observed, self.inside.is_some())
     }
 
     /// Counts an end that nobody asked for; those that count no more are forgotten.
@@ -321,7 +324,7 @@ impl Tracked {
             state: decide::state(&facts),
             build: self.queued.clone().filter(|_| self.operation.is_none()).or_else(|| self.build.clone()),
             inside: self.inside.clone(),
-            because: decide::decide(&facts, now).because,
+            because: decide::decide(&facts, now).because.into_owned(),
             activity: self.activity(),
         }
     }

@@ -150,8 +150,8 @@ impl Due {
 /// Deals with every start up to `now`.
 pub fn turn(mut known: Known, plan: &Plan, facts: Facts, now: Moment) -> Turn {
     let mut happened = Vec::new();
-    if known.evaluated_until.duration_since(now) > FAR {
-        (known.evaluated_until, known.due) = (now, None);
+    if known.evaluated_until > now {
+        go_back(&mut known, now);
     }
     notice(&mut known, plan, facts, now, &mut happened);
     if known.plan != *plan {
@@ -166,6 +166,18 @@ pub fn turn(mut known: Known, plan: &Plan, facts: Facts, now: Moment) -> Turn {
     let retry = known.due.as_ref().filter(|due| !due.trying && !start).map(|due| due.ask_again_at(now));
     let ask_again_at = retry.into_iter().chain(next).min();
     Turn { known, start, idle_anew_at, happened, ask_again_at }
+}
+
+/// The clock went back: what was dealt with is not done again, and what was not is to come.
+fn go_back(known: &mut Known, now: Moment) {
+    if known.evaluated_until.duration_since(now) > FAR {
+        (known.evaluated_until, known.due) = (now, None);
+        return;
+    }
+    // What was missed because the clock was ahead is not missed.
+    let last = known.last.as_ref().filter(|last| last.outcome != Outcome::Missed);
+    let dealt_with = [known.due.as_ref().map(|due| due.at), last.map(|last| last.at)];
+    known.evaluated_until = dealt_with.into_iter().flatten().fold(now, Moment::max).min(known.evaluated_until);
 }
 
 /// Finds the starts whose time has come since the last look; the latest of them may be due.

@@ -96,7 +96,11 @@ impl Declared {
             pause_after: "7d",
         };
         let mut declared = Self {
-            orgs: vec![Org { auto_off: "1h", ..org("acme", true) }, org("globex", false)],
+            // Where there are many, most are off.
+            orgs: vec![
+                Org { auto_off: "1h", ..org("acme", true) },
+                Org { auto_off: if workspaces > 50 { "2h" } else { "never" }, ..org("globex", false) },
+            ],
             workspaces: BTreeMap::new(),
             max_builds: 1 + dice.below(4),
             users: BTreeMap::new(),

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::runtime::Runtime;
+use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -108,9 +109,12 @@ impl Hearthd {
         let running = {
             let _context = runtime.enter();
             tasks.spawn(async move {
-                while let Ok(event) = events.recv().await {
-                    if let Event::AutoOff { workspace, .. } = event {
-                        visitors.warned(&workspace);
+                loop {
+                    match events.recv().await {
+                        Ok(Event::AutoOff { workspace, .. }) => visitors.warned(&workspace),
+                        Ok(_) => {}
+                        Err(RecvError::Lagged(missed)) => panic!("{missed} events came too fast"),
+                        Err(RecvError::Closed) => return,
                     }
                 }
             });

@@ -1,6 +1,8 @@
 //! That the simulation finds bugs: each of these is put in on purpose.
 
-use super::run::play;
+use std::sync::Mutex;
+
+use super::run::{on_each_processor, play};
 use super::watchman::Invariant::{self, *};
 use crate::mutant;
 
@@ -35,21 +37,31 @@ const MUTANTS: &[(&str, &[Invariant])] = &[
 /// So many histories find each.
 const ENOUGH: u64 = 150;
 
+/// Returns what is wrong with how a bug is found.
+fn missed(name: &'static str, breaks: &[Invariant]) -> Option<String> {
+    mutant::turn_on(name);
+    let found = (1..=ENOUGH).find_map(|seed| play(seed, false).0.err().map(|broken| (seed, broken)));
+    mutant::turn_on("");
+    match found {
+        Some((seed, broken)) if breaks.contains(&broken.invariant) => {
+            println!("{name}: found by history {seed}: {:?}: {}", broken.invariant, broken.what);
+            None
+        }
+        found => Some(format!("{name}: {found:?}")),
+    }
+}
+
 #[test]
 #[ignore = "takes minutes: `cargo test --profile sim --lib mutants -- --ignored`"]
 fn each_bug_that_is_put_in_is_found() {
     let only = std::env::var("MUTANT").ok();
-    let mut missed = Vec::new();
-    for (name, breaks) in MUTANTS.iter().filter(|(name, _)| only.as_ref().is_none_or(|only| only == name)) {
-        mutant::turn_on(name);
-        let found = (1..=ENOUGH).find_map(|seed| play(seed, false).0.err().map(|broken| (seed, broken)));
-        match found {
-            Some((seed, broken)) if breaks.contains(&broken.invariant) => {
-                println!("{name}: found by history {seed}: {:?}: {}", broken.invariant, broken.what);
-            }
-            found => missed.push(format!("{name}: {found:?}")),
+    let mutants = MUTANTS.iter().filter(|(name, _)| only.as_ref().is_none_or(|only| only == name));
+    let (mutants, all) = (Mutex::new(mutants), Mutex::new(Vec::new()));
+    on_each_processor(|| {
+        while let Some((name, breaks)) = { mutants.lock().unwrap().next() } {
+            all.lock().unwrap().extend(missed(name, breaks));
         }
-    }
-    mutant::turn_on("");
-    assert!(missed.is_empty(), "missed of {}:\n{}", MUTANTS.len(), missed.join("\n"));
+    });
+    let all = all.into_inner().unwrap();
+    assert!(all.is_empty(), "missed of {}:\n{}", MUTANTS.len(), all.join("\n"));
 }

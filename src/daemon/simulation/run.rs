@@ -1,6 +1,9 @@
 //! Plays histories, and says how to play one again that went wrong.
 
 use std::collections::BTreeMap;
+use std::num::NonZero;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use super::watchman::Broken;
@@ -17,10 +20,20 @@ pub(super) struct Told {
     pub(super) history: Vec<String>,
 }
 
+impl Told {
+    fn add(&mut self, other: Self) {
+        self.workspace_days += other.workspace_days;
+        self.turns += other.turns;
+        for (kind, times) in other.faults {
+            *self.faults.entry(kind).or_default() += times;
+        }
+    }
+}
+
 /// Returns the size of a seed's history: most are small and full of trouble, some are large and long.
 fn size(seed: u64) -> Size {
     match seed % 50 {
-        49 => Size { workspaces: 120, stretches: 4, steps: 60, between: 4 * HOUR, rest: 4 * HOUR, calm: 5 },
+        49 => Size { workspaces: 300, stretches: 3, steps: 60, between: 4 * HOUR, rest: 4 * HOUR, calm: 5 },
         45..=48 => Size { workspaces: 30, stretches: 3, steps: 60, between: 2 * HOUR, rest: 4 * HOUR, calm: 3 },
         _ => Size {
             workspaces: 2 + (seed % 7) as usize,
@@ -62,27 +75,38 @@ fn number(name: &str) -> Option<u64> {
     std::env::var(name).ok()?.parse().ok()
 }
 
-/// Plays histories until they make up so many workspace-years, and panics at the first that goes wrong.
-fn play_all(seeds: impl Iterator<Item = u64>, years: f64) -> (usize, Told) {
-    let mut all = Told::default();
-    let mut histories = 0;
-    for seed in seeds {
-        let (lived, told) = play(seed, false);
-        if let Err(Broken { invariant, what }) = lived {
-            let history = told.history.join("\n");
-            panic!("{history}\n{invariant:?}: {what}\nSEED={seed} cargo test --lib simulation::run -- --nocapture");
+pub(super) fn on_each_processor(play: impl Fn() + Sync) {
+    let processors = std::thread::available_parallelism().map_or(1, NonZero::get);
+    std::thread::scope(|scope| (0..processors).for_each(|_| drop(scope.spawn(&play))));
+}
+
+/// Plays histories, on each processor some, until they make up so many workspace-years or one goes wrong; returns how
+/// many those were.
+fn play_all(from: u64, years: f64) -> Result<(usize, Told), String> {
+    let (next, all) = (AtomicU64::new(from), Mutex::new(Ok((0, Told::default()))));
+    let is_over =
+        || all.lock().unwrap().as_ref().map_or(true, |(_, told): &(_, Told)| told.workspace_days / 365.0 >= years);
+    let play_some = || {
+        while !is_over() {
+            let seed = next.fetch_add(1, Ordering::Relaxed);
+            let (lived, told) = play(seed, false);
+            let mut all = all.lock().unwrap();
+            match (lived, &mut *all) {
+                (Ok(()), Ok((histories, all))) => {
+                    *histories += 1;
+                    all.add(told);
+                }
+                (Err(Broken { invariant, what }), Ok(_)) => {
+                    let history = told.history.join("\n");
+                    let again = format!("SEED={seed} cargo test --profile sim --lib simulation::run -- --nocapture");
+                    *all = Err(format!("{history}\n{invariant:?}: {what}\n{again}"));
+                }
+                (_, Err(_)) => {}
+            }
         }
-        histories += 1;
-        all.workspace_days += told.workspace_days;
-        all.turns += told.turns;
-        for (kind, times) in told.faults {
-            *all.faults.entry(kind).or_default() += times;
-        }
-        if all.workspace_days / 365.0 >= years {
-            break;
-        }
-    }
-    (histories, all)
+    };
+    on_each_processor(play_some);
+    all.into_inner().unwrap()
 }
 
 #[test]
@@ -96,7 +120,7 @@ fn lives_hold_what_the_design_says() {
     }
     let years = std::env::var("SIM_YEARS").ok().and_then(|years| years.parse().ok()).unwrap_or(0.2);
     let began = tokio::time::Instant::now();
-    let (histories, told) = play_all(number("SIM_FROM").unwrap_or(1).., years);
+    let (histories, told) = play_all(number("SIM_FROM").unwrap_or(1), years).unwrap_or_else(|wrong| panic!("{wrong}"));
     let took = began.elapsed().as_secs_f64();
     let Told { workspace_days, turns, faults, .. } = told;
     let years = workspace_days / 365.0;

@@ -3,6 +3,9 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use nix::sys::resource::{UsageWho, getrusage};
+use nix::sys::time::TimeValLike;
+
 use super::dice::Dice;
 use super::faults::{Between, Weather};
 use super::hearthd::{Hearthd, Left};
@@ -30,6 +33,11 @@ struct Calm {
 
 impl Calm {
     fn new(org: &str, users: usize) -> Self {
+        Self::of(org, users, users)
+    }
+
+    /// Has that many users, of whom the first have a start.
+    fn of(org: &str, users: usize, starting: usize) -> Self {
         let world = World::new(1, SIZE, false);
         let dir = world.host.dir.display();
         let mut text = format!(
@@ -37,7 +45,9 @@ impl Calm {
              [orgs.acme]\nimage = \"dev:1\"\nbuild_on_create = false\n{org}\n"
         );
         for n in 0..users {
-            text += &format!("[users.u{n}]\norgs = [\"acme\"]\nauto_start = \"09:00\"\n[users.u{n}.workspaces.main]\n");
+            let start = if n < starting { "09:00" } else { "never" };
+            text +=
+                &format!("[users.u{n}]\norgs = [\"acme\"]\nauto_start = \"{start}\"\n[users.u{n}.workspaces.main]\n");
         }
         std::fs::write(world.host.config(), text).unwrap();
         let mut calm = Self { world, hearthd: None, starts: Arc::default() };
@@ -198,4 +208,21 @@ fn s3_a_changed_schedule_starts_nothing_at_once_and_one_that_was_stopped_stays_o
     }
     calm.pass(22 * HOUR);
     assert_eq!(calm.starts(), ["10-19 07:00", "10-20 06:00"]);
+}
+
+#[test]
+#[ignore = "measures: `cargo test --profile sim --lib thousand -- --ignored --nocapture`"]
+fn what_a_turn_of_a_thousand_costs_of_which_two_hundred_run() {
+    let mut calm = Calm::of("auto_off = \"8h\"", 1000, 200);
+    calm.pass(2 * HOUR);
+    assert_eq!(calm.starts().len(), 200);
+    let spent = || getrusage(UsageWho::RUSAGE_THREAD).map(|used| used.user_time().num_microseconds()).unwrap();
+    let turns = |calm: &Calm| *calm.hearthd.as_ref().unwrap().turns.lock().unwrap();
+    let before = (spent(), turns(&calm));
+    calm.pass(HOUR);
+    let (spent, turns) = (spent() - before.0, turns(&calm) - before.1);
+    println!(
+        "{turns} turns in an hour, {:.2} ms of CPU each, with the engine's part",
+        spent as f64 / turns as f64 / 1000.0
+    );
 }

@@ -53,6 +53,8 @@ struct Known {
     /// Begun and not told yet.
     news: Vec<WorkspaceId>,
     latest: Option<Moment>,
+    /// The latest that the clock ever showed.
+    ever: Option<Moment>,
     wrong: Option<String>,
 }
 
@@ -172,7 +174,9 @@ impl Timetable {
 
     /// Returns what is surely to start from here to then, unless nobody used it for too long.
     pub(super) fn due(&self, until: Moment) -> Vec<(WorkspaceId, Moment)> {
-        let (now, known) = (self.clock.now().wall, self.known());
+        let known = self.known();
+        // What the clock has shown before may have been.
+        let now = known.ever.max(Some(self.clock.now().wall)).unwrap_or_default();
         let mut due = Vec::new();
         for (id, days) in &known.days {
             let here = |date: Date| {
@@ -204,8 +208,10 @@ impl Known {
         if self.latest.is_some_and(|latest| latest.duration_since(now) > FAR) {
             self.latest = None;
             self.done.clear();
+            // What was built for them is shown still.
+            self.begun.values_mut().for_each(|start| *start = None);
         }
-        self.latest = self.latest.max(Some(now));
+        (self.latest, self.ever) = (self.latest.max(Some(now)), self.ever.max(Some(now)));
         let same =
             |of: &InForce| Arc::ptr_eq(&of.settings, &in_force.settings) && Arc::ptr_eq(&of.members, &in_force.members);
         if !self.of.as_ref().is_some_and(same) {

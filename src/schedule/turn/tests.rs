@@ -213,12 +213,20 @@ fn p8_a_clock_that_steps_forward_by_hours_and_back_again_starts_nothing_twice() 
     assert_eq!(outcomes(&back), [("2026-11-24T09:00:00Z".into(), Outcome::Started)]);
     let again = turn(back.known, &plan, facts(Workspace::Off), at("2026-11-24T09:00:00Z"));
     assert!(!again.start && again.happened.is_empty());
-    // By five hours: it is skipped and said so, once.
+    // By five hours: it is skipped and said so, until the clock comes back.
     let ahead = turn(looked(&plan, "2026-11-24T08:30:00Z"), &plan, facts(Workspace::Off), at("2026-11-24T13:30:00Z"));
     assert_eq!(outcomes(&ahead), [("2026-11-24T09:00:00Z".into(), Outcome::Missed)]);
     let back = turn(ahead.known, &plan, facts(Workspace::Off), at("2026-11-24T08:31:00Z"));
-    let again = turn(back.known, &plan, facts(Workspace::Off), at("2026-11-24T09:00:00Z"));
-    assert!(!again.start && again.happened.is_empty());
+    let right = turn(back.known, &plan, facts(Workspace::Off), at("2026-11-24T09:00:00Z"));
+    assert!(right.start && right.happened.is_empty(), "its time has come only now");
+}
+
+#[test]
+fn p8_a_clock_that_steps_back_past_when_it_was_looked_at_leaves_what_has_not_been_to_come() {
+    let plan = plan("09:00", ALL, "UTC");
+    let back = turn(looked(&plan, "2026-11-24T12:00:00Z"), &plan, facts(Workspace::Off), at("2026-11-24T08:00:00Z"));
+    assert_eq!(back.ask_again_at, Some(at("2026-11-24T09:00:00Z")));
+    assert!(turn(back.known, &plan, facts(Workspace::Off), at("2026-11-24T09:00:00Z")).start);
 }
 
 #[test]
