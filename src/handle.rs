@@ -79,6 +79,8 @@ pub struct Activity {
     /// From outside; `None` where it does not run or they cannot be seen.
     pub connections: Option<usize>,
     pub usage: Usage,
+    /// How much disk its home takes, as last measured; `None` where that is not known.
+    pub home_bytes: Option<u64>,
 }
 
 /// What a workspace uses of the machine, as far as that is known.

@@ -46,7 +46,11 @@ pub(super) fn workspace(view: &View, settings: &Settings, snapshot: &Snapshot) -
         },
         auto_start: auto_start(wanted.as_ref(), settings, snapshot.schedules.get(&view.id).map(AsRef::as_ref)),
         resources: resources(wanted.as_ref()),
-        usage: Usage { cpu: view.activity.usage.cpu, memory: view.activity.usage.memory, home_bytes: None },
+        usage: Usage {
+            cpu: view.activity.usage.cpu,
+            memory: view.activity.usage.memory,
+            home_bytes: view.activity.home_bytes,
+        },
         connections: view.activity.connections.and_then(|count| u32::try_from(count).ok()),
     }
 }

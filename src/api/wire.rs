@@ -106,8 +106,13 @@ pub struct Resources {
 /// What it uses, as of the last sample.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, ToSchema)]
 pub struct Usage {
+    /// Cores. Null where it does not run, or is not known yet.
     pub cpu: Option<f64>,
+    /// Bytes, caches that can be given back not counted. Null where it does not run, or is not known yet.
     pub memory: Option<u64>,
+    /// Bytes of disk that its home takes, measured at most hourly while it runs and kept while it is off. Null where that
+    /// was not done since hearthd started, or where the home cannot be seen whole: it holds millions of files, or some that
+    /// its user may not look at.
     pub home_bytes: Option<u64>,
 }
 

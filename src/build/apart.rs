@@ -96,7 +96,7 @@ async fn enter<T: DeserializeOwned>(engine: &dyn Engine, id: &ContainerId, home:
 }
 
 /// Takes the report and what was said besides, as much of each as is sensible.
-async fn collect(mut received: mpsc::Receiver<Output>) -> (Vec<u8>, Vec<u8>) {
+pub(super) async fn collect(mut received: mpsc::Receiver<Output>) -> (Vec<u8>, Vec<u8>) {
     let (mut report, mut said) = (Vec::new(), Vec::new());
     while let Some(piece) = received.recv().await {
         let into = if piece.stream == Stream::Stdout { &mut report } else { &mut said };

@@ -1,4 +1,5 @@
-//! A build: the stages that make a running workspace, one file each; their order comes from [`run`].
+//! A build: the stages that make a running workspace, one file each; their order comes from [`run`]. And what else is
+//! done to its container and its home by hearth's own binary.
 //!
 //! Stages use the engine and the model; what happens next is decided by who called them.
 
@@ -15,6 +16,7 @@ mod image;
 pub mod keys;
 mod lines;
 pub mod log;
+mod measure;
 mod network;
 mod own;
 mod prepare;
@@ -33,6 +35,7 @@ use crate::model::{InstanceName, Warning, WorkspaceId};
 use crate::store::Store;
 
 pub use image::{ImageError, Images, Refusal, ResolvedImage};
+pub use measure::{Unmeasured, measure};
 pub use network::remove_unused as remove_unused_networks;
 pub use own::{HandOver, HandOverError, hand_over};
 pub use pull::Pulls;

@@ -238,7 +238,7 @@ fn declared<'a>(record: &WorkspaceRecord, in_force: &'a InForce) -> Result<(Effe
 }
 
 /// The user of a container that was made before.
-fn inhabitant(container: &ContainerRecord) -> Inhabitant {
+pub(super) fn inhabitant(container: &ContainerRecord) -> Inhabitant {
     let ContainerRecord { username, uid, gid, .. } = container;
     Inhabitant { name: username.clone(), uid: *uid, gid: *gid, home: format!("/home/{username}") }
 }

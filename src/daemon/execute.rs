@@ -29,6 +29,7 @@ pub(super) enum Report {
     Build { workspace: WorkspaceId, progress: build::Progress },
     Done { workspace: WorkspaceId, done: Done },
     Emptied(super::homes::Ended),
+    Measured(super::usage::Tried),
     Sampled { began: Now, asked: Thorough, found: Result<Findings, EngineError> },
 }
 

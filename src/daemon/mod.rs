@@ -24,6 +24,7 @@ mod sensors;
 mod simulation;
 mod start;
 pub mod systemd;
+mod usage;
 mod wake;
 mod watch;
 mod workspaces;

@@ -23,6 +23,7 @@ use super::looks::Looks;
 use super::reload::LineWaiter;
 use super::sampling::Sampling;
 use super::schedule::Schedules;
+use super::usage::Rota;
 use super::world::{Tracked, World};
 use crate::config::{InForce, Members, Settings};
 use crate::decide::{self, Action, Doing};
@@ -78,6 +79,7 @@ pub(super) struct Reconciler {
     pub(super) memory: Memory,
     pub(super) sampling: Sampling,
     pub(super) schedules: Schedules,
+    pub(super) rota: Rota,
     /// Set by the first look: the API answers from then on.
     pub(super) looked: bool,
     /// Set by the first look that showed anything.
@@ -114,6 +116,7 @@ impl Reconciler {
             memory,
             sampling: Sampling::default(),
             schedules,
+            rota: Rota::default(),
             looked: false,
             swept: false,
         }
@@ -209,7 +212,7 @@ impl Reconciler {
                 }
             }
         }
-        let sample_in = self.sample(now);
+        let sample_in = self.sample(now).min(self.measure_homes(now));
         self.keep_ledgers_if_due(now).await;
         self.world.close_logs();
         // Whoever has an answer finds what it says in the snapshot.

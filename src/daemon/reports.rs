@@ -29,6 +29,7 @@ impl Reconciler {
             Report::Build { workspace, progress } => self.progress(workspace, progress, now).await,
             Report::Sampled { began, asked, found } => self.sampled(began, asked, found),
             Report::Done { workspace, done } => self.done(&workspace, done, now).await,
+            Report::Measured(tried) => self.measured(tried, now),
             Report::Emptied(ended) => self.emptied(ended, now).await,
         }
     }
@@ -63,6 +64,7 @@ impl Reconciler {
     async fn done(&mut self, id: &WorkspaceId, done: Done, now: Now) {
         let fresh_from = self.looks.next + 1;
         self.looks.wanted = true;
+        self.rota.look_again();
         let Some(tracked) = self.world.workspaces.get_mut(id) else { return };
         tracked.operation = None;
         // Whatever somebody else did to it meanwhile was not looked at.
@@ -194,6 +196,7 @@ impl Reconciler {
             self.executor.clean(&look.containers, self.settings.clone());
         }
         self.looked = true;
+        self.rota.look_again();
         let (ours, foreign) = self.executor.sort(&look.containers, &self.world);
         self.foreign = foreign;
         let (mut unknown, mut seen) = (Vec::new(), Vec::new());

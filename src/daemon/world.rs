@@ -7,6 +7,7 @@ use tokio_util::sync::CancellationToken;
 use super::execute::Door;
 use super::homes::Homes;
 use super::sampling::Watch;
+use super::usage::HomeUse;
 use super::workspaces::Workspaces;
 use crate::activity::{Anew, Keeper, Ledger, Off};
 use crate::build::log::LogWriter;
@@ -61,6 +62,7 @@ pub(super) struct Tracked {
     /// What is known of its use.
     pub(super) ledger: Ledger,
     pub(super) watch: Watch,
+    pub(super) home: HomeUse,
     pub(super) stop_waiters: Vec<Reply<()>>,
     pub(super) cancel_waiters: Vec<(BuildNumber, Reply<BuildNumber>)>,
 }
@@ -98,6 +100,7 @@ impl Tracked {
             tried: None,
             ledger,
             watch: Watch::default(),
+            home: HomeUse::default(),
             stop_waiters: Vec::new(),
             cancel_waiters: Vec::new(),
         }
@@ -278,6 +281,7 @@ impl Tracked {
             last: self.ledger.last_activity().cloned(),
             connections: outlook.and_then(|_| self.ledger.connections()),
             usage: if outlook.is_some() { self.watch.meter.usage } else { Usage::default() },
+            home_bytes: self.home.bytes(self.record.home.as_ref().map(|home| home.volume.as_str())),
             ..Activity::default()
         };
         match outlook.map(|outlook| &outlook.off) {

@@ -129,6 +129,15 @@ pub struct Changed {
     pub error: Option<String>,
 }
 
+/// What `hearth measure` answers: the bytes of disk that a home takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Measured {
+    pub bytes: u64,
+}
+
+/// After which `hearth measure` has ended, whatever it looks at.
+pub const MEASURE_LIMIT: Duration = Duration::from_secs(30);
+
 /// Something to warn of.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Note {

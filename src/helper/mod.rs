@@ -1,5 +1,6 @@
 //! What the static `hearth` does inside a container, where nothing else of hearth is: PID 1, the helper that people
-//! enter through, and the hooks of a build (`inject`, `own`, `hook`) and of a home's end (`changed`; what they are told and answer is in [`bundle`]).
+//! enter through, the hooks of a build (`inject`, `own`, `hook`), and looks into a home, whole (`measure`) and at its end
+//! (`changed`). What they are told and answer is in [`bundle`].
 //!
 //! ```text
 //! hearthd ──(workspace socket: requests + far ends of pipes)──▶ helper ──▶ processes of an entry
@@ -28,6 +29,7 @@ mod init;
 mod inject;
 mod launch;
 mod link;
+mod measure;
 mod nofollow;
 mod output;
 mod own;
@@ -52,6 +54,7 @@ pub fn dispatch(args: &[OsString]) -> Option<ExitCode> {
         "inject" => Some(inject::run(args.get(2).is_some_and(|arg| arg == "--as-user"))),
         "own" => Some(own::run(&texts(&args[2..]))),
         "changed" => Some(changed::run(&texts(&args[2..]))),
+        "measure" => Some(measure::run(&texts(&args[2..]))),
         "hook" => Some(hook::run(args.get(2)?.to_str()?)),
         _ => None,
     }

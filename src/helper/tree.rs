@@ -16,6 +16,10 @@ pub(super) trait Visit {
     fn entry(&mut self, entry: &OwnedFd) -> Result<Stat, Errno>;
     /// Takes in that an entry could not be visited: it hinders no other.
     fn failed(&mut self, error: Errno);
+    /// Says whether there is any need to see more.
+    fn goes_on(&self) -> bool {
+        true
+    }
 }
 
 /// Opens the directory that a walk begins at.
@@ -28,7 +32,9 @@ pub(super) fn root(home: &Path) -> io::Result<OwnedFd> {
 pub(super) fn walk(root: &OwnedFd, visit: &mut impl Visit) -> io::Result<()> {
     allow_depth();
     let mut stack = vec![read_dir(root)?];
-    while let Some((dir, entries)) = stack.last_mut() {
+    while visit.goes_on()
+        && let Some((dir, entries)) = stack.last_mut()
+    {
         let Some(entry) = entries.next() else {
             stack.pop();
             continue;

@@ -33,4 +33,5 @@ mod settings;
 mod ssh;
 mod support;
 mod support_itself;
+mod usage;
 mod watching;

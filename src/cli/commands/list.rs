@@ -5,12 +5,13 @@ use crate::cli::Context;
 use crate::cli::error::Result;
 use crate::cli::render::Style;
 use crate::cli::render::table::{Cell, table};
-use crate::cli::render::time::{between, relative, short};
+use crate::cli::render::time::{between, relative, short, size};
 use crate::model::{BuildResult, Moment, StateName};
 
 /// List the workspaces that you may see
 ///
-/// With -q only their names, one a line.
+/// HOME is the disk that the home takes, measured at most hourly while the workspace runs, and kept from then on until
+/// hearthd restarts. With -q only their names, one a line.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {}
 
@@ -41,11 +42,12 @@ fn text(workspaces: &[Workspace], now: Moment, colours: bool) -> String {
                 Cell::from(idle(workspace, now)),
                 Cell::from(goes_off(workspace, now)),
                 workspace.build.as_ref().map_or_else(|| Cell::from("-"), build),
+                Cell::from(workspace.usage.home_bytes.map_or_else(|| "-".into(), size)),
                 Cell::new(notes(workspace, now), Style::Warn),
             ]
         })
         .collect();
-    table(["WORKSPACE", "STATE", "IMAGE", "SINCE", "IDLE", "AUTO-OFF", "BUILD", "NOTES"], &rows, colours)
+    table(["WORKSPACE", "STATE", "IMAGE", "SINCE", "IDLE", "AUTO-OFF", "BUILD", "HOME", "NOTES"], &rows, colours)
 }
 
 /// How long ago it was used last.
@@ -139,14 +141,15 @@ mod tests {
         idle.auto_off.at = Some(samples::at(41 + 7_800 + 6_600));
         idle.last_activity =
             Some(LastActivity { at: samples::at(41 + 7_200), kind: "entry".into(), who: None, from: None });
+        idle.usage.home_bytes = Some(5 << 29);
         let all = [idle, building, failed, warned, never];
         insta::assert_snapshot!(text(&all, samples::at(41 + 7_800), false), @r"
-        WORKSPACE   STATE               IMAGE      SINCE  IDLE  AUTO-OFF  BUILD      NOTES
-        alice/main  running             debian:12  2h10m  10m   in 1h50m  17
-        alice/web   building configure  debian:12  2h10m  -     -         17
-        bob/main    failed              -          2h10m  -     -         17 failed
-        carol/main  running             debian:12  2h10m  -     in use    17         warning: configure ended with exit code 7; outdated: image, env
-        dana/main   off                 debian:12  2h10m  -     -         -          starts in 14h
+        WORKSPACE   STATE               IMAGE      SINCE  IDLE  AUTO-OFF  BUILD      HOME     NOTES
+        alice/main  running             debian:12  2h10m  10m   in 1h50m  17         2.5 GiB
+        alice/web   building configure  debian:12  2h10m  -     -         17         -
+        bob/main    failed              -          2h10m  -     -         17 failed  -
+        carol/main  running             debian:12  2h10m  -     in use    17         -        warning: configure ended with exit code 7; outdated: image, env
+        dana/main   off                 debian:12  2h10m  -     -         -          -        starts in 14h
         ");
     }
 }

@@ -16,6 +16,7 @@ mod dice;
 mod faults;
 mod found;
 mod hearthd;
+mod measured;
 mod mutants;
 mod people;
 mod run;

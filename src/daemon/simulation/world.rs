@@ -21,7 +21,7 @@ use crate::daemon::clock::Clock;
 use crate::docker::fake::{FakeEngine, FakeImage, Ran};
 use crate::docker::{ExecEnd, ExecSpec, Output, PullError, Stream};
 use crate::handle::{EngineView, HoldAsked, RequestError};
-use crate::helper::bundle::{Facts, HookReport, InjectReport, Owned, Personalize, StepEnd, StepReport};
+use crate::helper::bundle::{Facts, HookReport, InjectReport, Measured, Owned, Personalize, StepEnd, StepReport};
 use crate::model::{BuildReason, Hook, Requester, WorkspaceId};
 use crate::store::inline::Database;
 
@@ -372,6 +372,7 @@ fn command(spec: &ExecSpec, dice: &Dice, failing: usize) -> Ran {
             ended(output(Stream::Stderr, json(serde_json::to_string(&HookReport { steps, facts }))), 0)
         }
         Some("own") => ended(output(Stream::Stdout, json(serde_json::to_string(&Owned::default()))), 0),
+        Some("measure") => ended(output(Stream::Stdout, json(serde_json::to_string(&Measured { bytes: 4096 }))), 0),
         _ => ended(output(Stream::Stdout, String::new()), 0),
     }
 }
