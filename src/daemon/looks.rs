@@ -118,7 +118,8 @@ impl Reconciler {
         self.looked = true;
     }
 
-    /// Carries out a request; one that needs the engine only once a look that began after it was answered.
+    /// Carries out a request; one that needs the engine only once a look that began after it was answered, and if
+    /// somebody still waits for it by then.
     pub(super) async fn request(&mut self, request: Request) {
         let needs = needs_engine(&request);
         // Who waits for what follows from a setting is not to wait for an engine that hangs.
@@ -137,9 +138,31 @@ impl Reconciler {
         let (wait, go): (Vec<_>, Vec<_>) =
             std::mem::take(&mut self.parked).into_iter().partition(|(look, _)| here && *look > answered);
         self.parked = wait;
-        for (_, request) in go {
+        for (_, request) in go.into_iter().filter(|(_, request)| !is_given_up(request)) {
             self.carry_out(request).await;
         }
+    }
+}
+
+/// Whether who asked was told meanwhile that Docker does not answer: then it is not to be done behind their back. A
+/// stop is waited for as long as Docker is there, so nobody was told so of one.
+fn is_given_up(request: &Request) -> bool {
+    match request {
+        Request::Start { reply, .. } | Request::Rebuild { reply, .. } => reply.is_closed(),
+        Request::Personalize { reply, .. } => reply.is_closed(),
+        Request::TrashHome { reply, .. } => reply.is_closed(),
+        Request::Stop { .. }
+        | Request::Cancel { .. }
+        | Request::Reload { .. }
+        | Request::Plan { .. }
+        | Request::RestoreHome { .. }
+        | Request::Away { .. }
+        | Request::Set { .. }
+        | Request::Look { .. }
+        | Request::Why { .. }
+        | Request::Hold { .. }
+        | Request::Renew { .. }
+        | Request::Release { .. } => false,
     }
 }
 

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use futures_util::FutureExt;
+
 use super::people::What;
 use super::watchman::Broken;
 use super::world::{Size, World};
@@ -9,7 +11,7 @@ use crate::access::{self, Person, Verb};
 use crate::docker::fake::Fault;
 use crate::docker::{EngineError, PullError};
 use crate::handle::{HoldAsked, RequestError};
-use crate::model::{State, StateName, WorkspaceId};
+use crate::model::{BuildReason, State, StateName, WorkspaceId};
 
 const SIZE: Size = Size { workspaces: 1, stretches: 0, steps: 0, between: Duration::ZERO, rest: MINUTE, calm: 0 };
 const MINUTE: Duration = Duration::from_secs(60);
@@ -136,6 +138,33 @@ fn l8_what_a_failed_build_could_not_remove_is_removed_when_it_can_be() {
     world.pass(10 * MINUTE).unwrap();
     assert_eq!(state(&world, &id).name(), StateName::Failed, "{:?}", state(&world, &id));
     assert!(world.watchman.ours().is_empty());
+}
+
+#[test]
+fn l12_what_was_given_up_before_docker_answered_is_not_done_afterwards() {
+    let (mut world, id) = world();
+    let root = Person::Account { uid: 0, account: "root".into(), groups: Vec::new() };
+    let may = |world: &World, verb| {
+        let settings = world.hearthd.as_ref().unwrap().settings();
+        access::check(&settings, &root, verb, &id, &"acme".parse().unwrap()).unwrap()
+    };
+    let build = |world: &World| world.hearthd.as_ref().unwrap().snapshot().workspaces[&id].build.clone().unwrap().number;
+    let (before, rebuild, start, stop) =
+        (build(&world), may(&world, Verb::Rebuild), may(&world, Verb::Start), may(&world, Verb::Stop));
+    // Asked, and given up before the look that it waits for is over.
+    let hearthd = world.hearthd.as_ref().unwrap();
+    assert!(hearthd.handle.rebuild(&rebuild, BuildReason::User).now_or_never().is_none());
+    world.pass(MINUTE).unwrap();
+    assert_eq!(build(&world), before);
+    // Who asks for a stop is told only that it is done, or done later.
+    let hearthd = world.hearthd.as_ref().unwrap();
+    assert!(hearthd.handle.stop(&stop).now_or_never().is_none());
+    world.pass(MINUTE).unwrap();
+    assert_eq!(state(&world, &id).name(), StateName::Off);
+    let hearthd = world.hearthd.as_ref().unwrap();
+    assert!(hearthd.handle.start(&start, BuildReason::User).now_or_never().is_none());
+    world.pass(MINUTE).unwrap();
+    assert_eq!((state(&world, &id).name(), build(&world)), (StateName::Off, before));
 }
 
 #[test]
