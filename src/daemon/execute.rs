@@ -39,8 +39,15 @@ pub(super) struct Look {
     /// Asked only when the engine was not here before.
     pub(super) version: Option<EngineVersion>,
     pub(super) containers: Vec<Container>,
-    /// When those were started that were looked at more closely.
-    pub(super) started: BTreeMap<ContainerId, Moment>,
+    /// Those that were looked at more closely.
+    pub(super) lives: BTreeMap<ContainerId, Life>,
+}
+
+/// When a container was started, and when it ended last.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Life {
+    pub(super) started_at: Option<Moment>,
+    pub(super) ended_at: Option<Moment>,
 }
 
 /// The socket of a workspace, and the container that it is for.
@@ -157,19 +164,24 @@ impl Executor {
         });
     }
 
-    /// Looks at the engine, more closely at the containers of `closely` that run.
+    /// Looks at the engine, more closely at the containers of `closely` that run, and at those that ended while it was
+    /// not `known`.
     pub(super) fn look(&self, number: u64, known: bool, closely: BTreeSet<ContainerId>) {
         let (tools, reports) = (self.tools.clone(), self.reports.clone());
         self.tasks.spawn(async move {
             let look = async {
                 let version = if known { None } else { Some(tools.engine.version().await?) };
                 let containers = tools.engine.containers(tools.instance.as_str()).await?;
-                let running = containers.iter().filter(|container| container.status == Status::Running);
-                let ids = running.map(|container| container.id.clone()).filter(|id| closely.contains(id));
-                let asked: Vec<_> = ids.map(|id| started(tools.engine.clone(), id)).collect();
+                let lives = containers.iter().filter(|container| match container.status {
+                    Status::Running => true,
+                    Status::Exited | Status::Dead => !known,
+                    Status::Created | Status::Paused | Status::Restarting | Status::Removing => false,
+                });
+                let ids = lives.map(|container| container.id.clone()).filter(|id| closely.contains(id));
+                let asked: Vec<_> = ids.map(|id| life(tools.engine.clone(), id)).collect();
                 let asked = stream::iter(asked).buffered(CLOSE_LOOKS).try_collect::<Vec<_>>().await?;
-                let started = asked.into_iter().flatten().collect();
-                Ok(Look { version, containers, started })
+                let lives = asked.into_iter().flatten().collect();
+                Ok(Look { version, containers, lives })
             };
             let answer = look.await;
             let _ = reports.send(Report::Looked { number, answer }).await;
@@ -314,8 +326,8 @@ impl Executor {
     }
 }
 
-/// Looks when a container was started.
-async fn started(engine: Arc<dyn Engine>, id: ContainerId) -> Result<Option<(ContainerId, Moment)>, EngineError> {
+/// Looks when a container was started, and when it ended.
+async fn life(engine: Arc<dyn Engine>, id: ContainerId) -> Result<Option<(ContainerId, Life)>, EngineError> {
     let found = engine.container(&id.0).await?;
-    Ok(found.and_then(|found| found.started_at).map(|at| (id, at)))
+    Ok(found.map(|found| (id, Life { started_at: found.started_at, ended_at: found.finished_at })))
 }

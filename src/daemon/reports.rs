@@ -7,10 +7,10 @@ use tracing::{debug, error, info, warn};
 
 use super::execute::{Done, Look, Report};
 use super::reconcile::Reconciler;
-use super::world::close_stage;
+use super::world::{Shown, close_stage};
 use crate::build::{Outcome, Progress, Unrecovered};
 use crate::decide::{Doing, Observed};
-use crate::docker::{Container, ContainerId, EngineError};
+use crate::docker::{Container, ContainerId, EngineError, Status};
 use crate::handle::{EngineView, Event};
 use crate::model::{BuildRecord, BuildResult, Now, OffReason, Power, WorkspaceId};
 use crate::mutant;
@@ -133,7 +133,7 @@ impl Reconciler {
             Done::Recovered(Err(Unrecovered::Failed(why))) => {
                 tracked.observed = Observed::Ended;
                 tracked.inside = None;
-                tracked.ended(now);
+                tracked.ended(now.stamp(), now);
                 warn!(workspace = %id, "cannot start `{id}` again: {why}");
             }
             Done::Recovered(Err(Unrecovered::Away(why))) => {
@@ -175,7 +175,7 @@ impl Reconciler {
         let look = match answer {
             Ok(look) => look,
             Err(_) if mutant::is_on("away is gone") => {
-                Look { version: None, containers: Vec::new(), started: BTreeMap::new() }
+                Look { version: None, containers: Vec::new(), lives: BTreeMap::new() }
             }
             Err(error) => return self.engine_away(&error.reason()),
         };
@@ -199,6 +199,8 @@ impl Reconciler {
         self.rota.look_again();
         let (ours, foreign) = self.executor.sort(&look.containers, &self.world);
         self.foreign = foreign;
+        let runs = look.containers.iter().filter(|container| container.status == Status::Running);
+        let oldest = runs.filter_map(|container| look.lives.get(&container.id)?.started_at).min();
         let (mut unknown, mut seen) = (Vec::new(), Vec::new());
         for tracked in self.world.workspaces.quietly() {
             let stale = tracked.fresh_from > number && !mutant::is_on("old looks count");
@@ -210,8 +212,11 @@ impl Reconciler {
                 unknown.push((tracked.record.id.clone(), container.clone()));
                 continue;
             }
-            let restarted = container.is_some_and(|container| tracked.is_restarted(look.started.get(&container.id)));
-            let is_new = tracked.see(container, (back, restarted), now);
+            let life = container.and_then(|container| look.lives.get(&container.id));
+            let restarted = life.is_some_and(|life| tracked.is_restarted(life.started_at.as_ref()));
+            // Whatever ends with the engine leaves nothing running that was there before.
+            let own_end = life.and_then(|life| life.ended_at).filter(|at| oldest.is_some_and(|oldest| oldest < *at));
+            let is_new = tracked.see(container, Shown { back, restarted, own_end }, now);
             let door = tracked.adopt();
             if is_new || door.is_some() {
                 seen.push(tracked.record.id.clone());

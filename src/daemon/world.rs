@@ -67,6 +67,17 @@ pub(super) struct Tracked {
     pub(super) cancel_waiters: Vec<(BuildNumber, Reply<BuildNumber>)>,
 }
 
+/// What a look shows of a container besides its status.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Shown {
+    /// The engine was away before, or hearthd was.
+    pub(super) back: bool,
+    /// Somebody else started it since: it has nothing that was injected.
+    pub(super) restarted: bool,
+    /// When it ended, where that was not the engine's end, nor the host's.
+    pub(super) own_end: Option<Moment>,
+}
+
 /// What is under way, and how to end it.
 #[derive(Debug)]
 pub(super) struct Operation {
@@ -197,10 +208,9 @@ impl Tracked {
         Some(build.clone())
     }
 
-    /// Takes in what the engine shows of the workspace's own container; `back` says that the engine was away before,
-    /// `restarted` that somebody else started it since: then it runs and has nothing that was injected. Returns
-    /// whether it is seen otherwise than before.
-    pub(super) fn see(&mut self, container: Option<&Container>, (back, restarted): (bool, bool), now: Now) -> bool {
+    /// Takes in what the engine shows of the workspace's own container. Returns whether it is seen otherwise than
+    /// before.
+    pub(super) fn see(&mut self, container: Option<&Container>, shown: Shown, now: Now) -> bool {
         let before = (self.observed, self.inside.is_some());
         let since = match self.observed {
             Observed::Running { since } | Observed::Paused { since } => since,
@@ -210,15 +220,17 @@ impl Tracked {
         };
         let observed = match container.map(|container| container.status) {
             None => Observed::None,
-            Some(Status::Running) if restarted => Observed::Ended,
+            Some(Status::Running) if shown.restarted => Observed::Ended,
             Some(Status::Running | Status::Restarting) => Observed::Running { since },
             Some(Status::Paused) => Observed::Paused { since },
             Some(Status::Created | Status::Exited | Status::Dead | Status::Removing) => Observed::Ended,
         };
         if observed == Observed::Ended && self.observed != Observed::Ended {
-            self.ended_with_engine = back;
-            if !back {
-                self.ended(now);
+            let end = if shown.back { shown.own_end.map(|at| now.stamp_of(at)) } else { Some(now.stamp()) };
+            self.ended_with_engine = end.is_none();
+            // An earlier hearthd may have counted it.
+            if let Some(end) = end.filter(|end| self.ends.last().is_none_or(|last| last < end)) {
+                self.ended(end, now);
             }
         }
         let runs = |observed: Observed| matches!(observed, Observed::Running { .. } | Observed::Paused { .. });
@@ -236,9 +248,9 @@ impl Tracked {
     }
 
     /// Counts an end that nobody asked for; those that count no more are forgotten.
-    pub(super) fn ended(&mut self, now: Now) {
+    pub(super) fn ended(&mut self, at: Stamp, now: Now) {
+        self.ends.push(at);
         self.ends.retain(|end| now.since(*end) <= decide::WINDOW);
-        self.ends.push(now.stamp());
     }
 
     /// Returns whether a container of ours that runs is another one than the database says, of a workspace that is

@@ -8,6 +8,7 @@ use super::people::What;
 use super::watchman::Broken;
 use super::world::{Size, World};
 use crate::access::{self, Person, Verb};
+use crate::daemon::clock::Clock;
 use crate::docker::fake::Fault;
 use crate::docker::{EngineError, PullError};
 use crate::handle::{HoldAsked, RequestError};
@@ -117,6 +118,33 @@ fn l9_l11_one_that_ends_again_and_again_fails_although_hearthd_is_restarted_mean
 }
 
 #[test]
+fn l9_ends_while_hearthd_is_down_count_where_the_engine_lived_on() {
+    for engine_restarts in [false, true] {
+        let mut world = World::new(1, Size { workspaces: 2, ..SIZE }, false);
+        world.pass(MINUTE).unwrap();
+        let ids: Vec<_> = world.declared.workspaces.keys().cloned().collect();
+        let [id, other] = &ids[..] else { panic!("{ids:?}") };
+        world.ask(What::Start(other.clone()));
+        world.pass(MINUTE).unwrap();
+        for nth in 1..=5 {
+            for id in [id, other] {
+                assert_eq!(state(&world, id).name(), StateName::Running, "before end {nth}");
+            }
+            world.end(true);
+            world.host.engine.set_now(world.host.clock.now().wall);
+            for ended in ids.iter().take(if engine_restarts { 2 } else { 1 }) {
+                world.host.engine.end(&format!("hearth.{}.{}", ended.user, ended.name), 137, true).unwrap();
+            }
+            world.host.clock.pass(MINUTE / 4);
+            world.start();
+            world.pass(MINUTE / 2).unwrap();
+        }
+        let expected = if engine_restarts { StateName::Running } else { StateName::Failed };
+        assert_eq!((state(&world, id).name(), state(&world, other).name()), (expected, StateName::Running));
+    }
+}
+
+#[test]
 fn l8_a_hook_that_the_engine_refuses_to_run_is_a_warning() {
     let (mut world, id) = world();
     // The second command of a build is configure.
@@ -148,7 +176,8 @@ fn l12_what_was_given_up_before_docker_answered_is_not_done_afterwards() {
         let settings = world.hearthd.as_ref().unwrap().settings();
         access::check(&settings, &root, verb, &id, &"acme".parse().unwrap()).unwrap()
     };
-    let build = |world: &World| world.hearthd.as_ref().unwrap().snapshot().workspaces[&id].build.clone().unwrap().number;
+    let build =
+        |world: &World| world.hearthd.as_ref().unwrap().snapshot().workspaces[&id].build.clone().unwrap().number;
     let (before, rebuild, start, stop) =
         (build(&world), may(&world, Verb::Rebuild), may(&world, Verb::Start), may(&world, Verb::Stop));
     // Asked, and given up before the look that it waits for is over.
