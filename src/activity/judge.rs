@@ -3,9 +3,11 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use super::Policy;
 use crate::config::settings::{ActivityKind, Ignored};
-use crate::model::{Evidence, Live, LiveKey, Measure, Moment, Now, Sample, Stamp};
+use crate::model::{Evidence, Live, LiveKey, Measure, Moment, Now, Sample, SavedStamp, Stamp};
 
 /// A connection with neither an acknowledgement nor data for this long is dead.
 pub const DEAD_AFTER: Duration = Duration::from_secs(2 * 3600);
@@ -66,6 +68,42 @@ struct Terminal {
     touched: Moment,
     /// The look at which `touched` had moved.
     moved_at: Stamp,
+}
+
+/// What traffic is counted from, as it is kept over a restart: by a cookie the kernel means the same connection for as
+/// long as the host runs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct SavedMemory {
+    container: String,
+    base_at: SavedStamp,
+    payload: Vec<(LiveKey, u64)>,
+}
+
+/// With more connections than this, the first look after a restart stands for itself.
+const MOST_KEPT: usize = 1024;
+
+impl Memory {
+    /// Returns since when traffic is counted.
+    pub(super) fn base_at(&self) -> Stamp {
+        self.base_at
+    }
+
+    pub(super) fn save(&self, container: &str, boot_id: &str) -> Option<SavedMemory> {
+        let payload = self.payload.iter().map(|(key, bytes)| (key.clone(), *bytes)).collect::<Vec<_>>();
+        let base_at = SavedStamp::of(self.base_at, boot_id);
+        (payload.len() <= MOST_KEPT).then(|| SavedMemory { container: container.to_owned(), base_at, payload })
+    }
+}
+
+impl SavedMemory {
+    /// Returns the memory and its container; `None` where the host was booted since.
+    pub(super) fn memory(self, now: Now, boot_id: &str) -> Option<(String, Memory)> {
+        let Self { container, base_at, payload } = self;
+        let same = base_at.boot_id == boot_id;
+        let payload = payload.into_iter().collect();
+        let memory = Memory { base_at: base_at.stamp(now, boot_id), payload, terminals: BTreeMap::new() };
+        same.then_some((container, memory))
+    }
 }
 
 impl Judged {

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Policy;
 use super::hold::{Hold, HoldId};
-use super::judge::{Counts, Judged, Memory, judge};
+use super::judge::{Counts, Judged, Memory, SavedMemory, judge};
 use crate::config::settings::Limit;
 use crate::model::{Evidence, EvidenceKind, Moment, Now, Outgoing, Sample, SavedStamp, Stamp};
 use crate::mutant;
@@ -38,6 +38,8 @@ pub struct Ledger {
     /// Up to when somebody watched.
     pub(super) observed_at: Option<Stamp>,
     pub(super) seen: Option<Seen>,
+    /// What an earlier hearthd counted traffic from, and of which container.
+    earlier: Option<(String, Memory)>,
 }
 
 /// The warning that was given, and for what: it is void where that is another by now.
@@ -71,6 +73,7 @@ impl Ledger {
             warned: None,
             observed_at: None,
             seen: None,
+            earlier: None,
         }
     }
 
@@ -81,7 +84,10 @@ impl Ledger {
             self.warned = None;
         }
         let before = self.seen.take().filter(|seen| seen.container == sample.container);
-        let (judged, memory) = judge(&sample, policy, before.as_ref().map(|seen| (&seen.memory, seen.at)), now);
+        let earlier = self.earlier.take().filter(|(container, _)| *container == sample.container);
+        let earlier = earlier.as_ref().map(|(_, memory)| (memory, memory.base_at()));
+        let known = before.as_ref().map(|seen| (&seen.memory, seen.at)).or(earlier);
+        let (judged, memory) = judge(&sample, policy, known, now);
         let open = |judged: &&Judged| judged.counts == Counts::WhileOpen;
         // It ended between the two looks: idle counts from the later one.
         for ended in before.iter().flat_map(|seen| &seen.judged).filter(open) {
@@ -133,7 +139,7 @@ impl Ledger {
 
     /// Forgets what was seen of a container that does not run any more.
     pub fn went_off(&mut self) {
-        (self.seen, self.warned) = (None, None);
+        (self.seen, self.warned, self.earlier) = (None, None, None);
     }
 
     /// Puts the holds back that were kept.
@@ -189,9 +195,15 @@ impl Ledger {
 
     /// Returns whether that is kept as this is.
     pub fn is_kept_as(&self, other: &Self) -> bool {
-        let Self { last, held, anew, holds: _, hold_ended, warned, observed_at, seen: _ } = self;
+        let Self { last, held, anew, holds: _, hold_ended, warned, observed_at, seen: _, earlier: _ } = self;
         let of_other = (&other.last, &other.held, &other.anew, &other.hold_ended, &other.warned, &other.observed_at);
-        (last, held, anew, hold_ended, warned, observed_at) == of_other
+        (last, held, anew, hold_ended, warned, observed_at) == of_other && self.memory() == other.memory()
+    }
+
+    /// Returns what the next look is compared with, and of which container it is.
+    fn memory(&self) -> Option<(&String, &Memory)> {
+        let seen = self.seen.as_ref().map(|seen| (&seen.container, &seen.memory));
+        seen.or(self.earlier.as_ref().map(|(container, memory)| (container, memory)))
     }
 
     /// Returns the ledger as it is to be kept; holds are kept apart.
@@ -208,6 +220,7 @@ impl Ledger {
                 threshold: warned.threshold,
             }),
             observed_at: self.observed_at.map(saved),
+            memory: self.memory().and_then(|(container, memory)| memory.save(container, boot_id)),
         }
     }
 }
@@ -217,7 +230,7 @@ pub(super) fn is_gap(looked_at: Stamp, policy: &Policy, now: Now) -> bool {
     now.since(looked_at) > policy.window() * 2 + Duration::from_secs(5)
 }
 
-/// A ledger as it is kept. What the last look showed is not: the first one after a restart stands for itself.
+/// A ledger as it is kept: of what the last look showed, only what the next one is compared with.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SavedLedger {
     last: Option<(Evidence, SavedStamp)>,
@@ -226,6 +239,8 @@ pub struct SavedLedger {
     hold_ended: Option<SavedStamp>,
     warned: Option<SavedWarned>,
     observed_at: Option<SavedStamp>,
+    #[serde(default)]
+    memory: Option<SavedMemory>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -239,19 +254,22 @@ impl SavedLedger {
     /// Returns the ledger on the clocks of this boot, without its holds.
     pub fn ledger(self, now: Now, boot_id: &str) -> Ledger {
         let stamp = |saved: SavedStamp| saved.stamp(now, boot_id);
+        // How long ago it was given, only the boot clock tells for certain: after a boot it is given anew (P7).
+        let warned = self.warned.filter(|warned| warned.at.boot_id == boot_id);
         Ledger {
             last: self.last.map(|(evidence, at)| (evidence, stamp(at))),
             held: self.held.map(|(evidence, at)| (evidence, stamp(at))),
             anew: (self.anew.0, stamp(self.anew.1)),
             holds: Vec::new(),
             hold_ended: self.hold_ended.map(stamp),
-            warned: self.warned.map(|warned| Warned {
+            warned: warned.map(|warned| Warned {
                 at: stamp(warned.at),
                 idle_since: stamp(warned.idle_since),
                 threshold: warned.threshold,
             }),
             observed_at: self.observed_at.map(stamp),
             seen: None,
+            earlier: self.memory.and_then(|memory| memory.memory(now, boot_id)),
         }
     }
 }

@@ -44,7 +44,8 @@ pub struct Evidence {
 }
 
 /// What tells one open thing from all others of the same container.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum LiveKey {
     /// By its number in hearthd.
     Entry(u64),

@@ -163,6 +163,43 @@ fn p8_a_boot_with_a_wrong_clock_starts_the_idle_clock_at_worst() {
 }
 
 #[test]
+fn p7_p8_a_warning_of_another_boot_is_given_anew_whatever_the_wall_clock_did_meanwhile() {
+    for hours in [0, 3] {
+        let mut world = World::new(2 * HOUR);
+        assert!(world.run(111 * MINUTE));
+        assert_eq!(world.done_at(Step::Warn), Some(110 * MINUTE));
+        world.now.wall += SignedDuration::from_hours(hours);
+        assert!(world.run(MINUTE));
+        // The host boots within a minute.
+        world.now = Now { wall: world.now.wall + MINUTE, boot: 20 * SECOND };
+        world.began = world.now;
+        world.done.clear();
+        world.restart("b");
+        assert!(!world.run(3 * HOUR));
+        assert_eq!(world.done, [(Step::Warn, Duration::ZERO), (Step::Stop, 10 * MINUTE)], "{hours}");
+    }
+}
+
+#[test]
+fn p1_p8_what_went_through_a_connection_while_hearthd_restarted_counts() {
+    for (used, boot) in [(true, "a"), (false, "a"), (true, "b")] {
+        let mut world = World::new(2 * HOUR);
+        world.connect(1, 5000, 0);
+        assert!(world.run(2 * HOUR - 2 * SECOND));
+        // Somebody heeds the warning at the last moment, in which nobody looks.
+        world.connect(1, if used { 15_000 } else { 5000 }, 0);
+        world.pass(3 * SECOND);
+        world.restart(boot);
+        world.restart(boot);
+        let on = world.run(MINUTE);
+        let counted = used && boot == "a";
+        // After a boot it is no more the same connection, and the warning comes first.
+        assert_eq!(on, counted || boot == "b", "{used} {boot}: {:?}", world.outlook());
+        assert_eq!(world.ledger.last_activity().is_some(), counted, "{used} {boot}");
+    }
+}
+
+#[test]
 fn p8_a_suspended_host_counts_as_idle_but_looks_and_warns_first() {
     for (rate, on) in [(0, false), (5000, true)] {
         let mut world = World::new(2 * HOUR);
