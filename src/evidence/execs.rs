@@ -22,7 +22,7 @@ const UNNOTICED: Duration = Duration::from_secs(8);
 const FROM: &str = "host";
 
 /// The sensor: what it heard since the last look.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Execs {
     ended: BTreeMap<ContainerId, VecDeque<(String, Moment)>>,
 }
