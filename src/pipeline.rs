@@ -1,5 +1,7 @@
 //! The queue of builds: who is next. Pure.
 
+use std::time::Duration;
+
 use crate::model::{BuildReason, Moment, WorkspaceId};
 
 /// A build that waits.
@@ -10,14 +12,38 @@ pub struct Waiting {
     pub queued_at: Moment,
 }
 
+/// How long the hooks of a build that nobody waits for count: one that hangs is not to hold up the rest.
+pub const HOOKS_COUNT: Duration = Duration::from_secs(300);
+
+/// What runs.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Busy {
+    /// Builds that people may not enter yet.
+    pub builds: usize,
+    /// Those whose hooks run, that nobody waits for, for [`HOOKS_COUNT`].
+    pub hooks: usize,
+}
+
 /// Returns the builds that may begin: as many as there are free places among `max`, people before schedules,
-/// oldest first.
-pub fn next(mut waiting: Vec<Waiting>, running: usize, max: usize) -> Vec<WorkspaceId> {
+/// oldest first. People are in while hooks run, so hooks hold up only what nobody waits for.
+pub fn next(mut waiting: Vec<Waiting>, busy: Busy, max: usize) -> Vec<WorkspaceId> {
     waiting.sort_by(|a, b| {
         let key = |w: &Waiting| (rank(w.reason), w.queued_at);
         key(a).cmp(&key(b)).then_with(|| a.workspace.cmp(&b.workspace))
     });
-    waiting.into_iter().take(max.saturating_sub(running)).map(|waiting| waiting.workspace).collect()
+    let mut begun = busy.builds;
+    let mut begins = |waiting: &Waiting| {
+        let before = if is_awaited(waiting.reason) { begun } else { begun + busy.hooks };
+        let begins = before < max;
+        begun += usize::from(begins);
+        begins
+    };
+    waiting.into_iter().filter(|waiting| begins(waiting)).map(|waiting| waiting.workspace).collect()
+}
+
+/// Returns whether a person waits for such a build.
+pub fn is_awaited(reason: BuildReason) -> bool {
+    rank(reason) == 0
 }
 
 /// People who wait come before what nobody waits for.
@@ -45,7 +71,7 @@ mod tests {
             if begun.len() == 8 {
                 queue.push(waiting("zoe/main", BuildReason::User, 5));
             }
-            let next = next(queue.clone(), 0, 4);
+            let next = next(queue.clone(), Busy::default(), 4);
             assert!(next.len() <= 4);
             queue.retain(|waiting| !next.contains(&waiting.workspace));
             begun.extend(next);
@@ -65,12 +91,34 @@ mod tests {
             waiting("c/main", BuildReason::Connect, 2),
             waiting("d/main", BuildReason::Create, 0),
         ];
-        let names = |max, running| {
-            next(queue.clone(), running, max).iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
+        let names = |max, builds| {
+            next(queue.clone(), Busy { builds, hooks: 0 }, max)
+                .iter()
+                .map(ToString::to_string)
+                .collect::<Vec<_>>()
+                .join(" ")
         };
         assert_eq!(names(4, 0), "c/main b/main d/main a/main");
         assert_eq!(names(4, 3), "c/main");
         assert_eq!(names(2, 2), "");
         assert_eq!(names(1, 2), "");
+    }
+
+    #[test]
+    fn s3_hooks_hold_up_what_nobody_waits_for_and_nobody_else() {
+        let queue = vec![
+            waiting("a/main", BuildReason::AutoStart, 1),
+            waiting("b/main", BuildReason::User, 2),
+            waiting("c/main", BuildReason::Create, 3),
+        ];
+        let names = |builds, hooks| {
+            let next = next(queue.clone(), Busy { builds, hooks }, 4);
+            next.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
+        };
+        assert_eq!(names(0, 0), "b/main a/main c/main");
+        assert_eq!(names(0, 2), "b/main a/main");
+        assert_eq!(names(0, 3), "b/main");
+        assert_eq!(names(3, 100), "b/main");
+        assert_eq!(names(4, 0), "");
     }
 }

@@ -133,7 +133,13 @@ pub static SERVER: Table = Table {
             "Accounts, and groups with @, that may do everything; root always may.",
         ),
         key("auditors", PRINCIPALS, r#"["audit"]"#, "[]", "Accounts, and groups with @, that may read everything."),
-        key("max_builds", AT_LEAST_ONE, "4", "4", "Builds at the same time; the rest queue."),
+        key(
+            "max_builds",
+            AT_LEAST_ONE,
+            "4",
+            "4",
+            "Builds at the same time; the rest queue, people first. Hooks hold up only builds that nobody waits for, as a storm of auto-starts, and each for five minutes at most.",
+        ),
         key("instance", NAME, r#""hearth""#, r#""hearth""#, "Several hearthds on one engine need different ones."),
     ],
 };

@@ -197,7 +197,7 @@ impl Reconciler {
             for (id, action, because) in actions {
                 self.act(&id, action, &because, now).await;
             }
-            let begin = pipeline::next(waiting, self.world.builds_running(), self.settings.server.max_builds);
+            let begin = pipeline::next(waiting, self.world.busy(now.wall), self.settings.server.max_builds);
             for id in begin {
                 if self.world.workspaces.get(&id).is_some_and(|tracked| tracked.queued.is_some()) {
                     self.begin_build(&id, now).await;
@@ -363,7 +363,7 @@ impl Reconciler {
         let store = self.executor.store();
         let number = store.begin_build(id, reason, &requester, &image, now).await.map_err(|error| failed(&error))?;
         tracked.log = Some(self.executor.tools.logs.open(tracked.record.number, number));
-        tracked.taken_up = false;
+        (tracked.taken_up, tracked.awaited) = (false, false);
         tracked.queued = Some(BuildRecord {
             number,
             reason,
@@ -411,7 +411,8 @@ pub(super) fn failed(error: &StoreError) -> RequestError {
 
 fn waiting_of(id: &WorkspaceId, tracked: &Tracked) -> Option<Waiting> {
     let build = tracked.queued.as_ref()?;
-    Some(Waiting { workspace: id.clone(), reason: build.reason, queued_at: build.queued_at })
+    let reason = if tracked.awaited { BuildReason::User } else { build.reason };
+    Some(Waiting { workspace: id.clone(), reason, queued_at: build.queued_at })
 }
 
 fn until(at: Moment, now: Now) -> Duration {

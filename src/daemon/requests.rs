@@ -61,8 +61,8 @@ impl Reconciler {
     ) -> Result<Started, RequestError> {
         self.engine_here()?;
         let tracked = self.tracked(id)?;
-        if let Some(build) = &tracked.queued {
-            return Ok(Started::Build(build.number));
+        if let Some(number) = tracked.already_queued(reason) {
+            return Ok(Started::Build(number));
         }
         let stopping = matches!(tracked.record.power, Power::Off { .. });
         let cancelled = tracked.operation.as_ref().is_some_and(|operation| operation.cancel.is_cancelled());
@@ -85,8 +85,8 @@ impl Reconciler {
         requester: Requester,
     ) -> Result<Started, RequestError> {
         self.engine_here()?;
-        if let Some(build) = &self.tracked(id)?.queued {
-            return Ok(Started::Build(build.number));
+        if let Some(number) = self.tracked(id)?.already_queued(reason) {
+            return Ok(Started::Build(number));
         }
         self.queue_build(id, reason, requester).await.map(Started::Build)
     }

@@ -22,6 +22,7 @@ use crate::model::{
     BuildNumber, BuildReason, BuildRecord, BuildResult, Moment, Now, Outdated, Power, Stage, StageTiming, Stamp,
     WorkspaceId,
 };
+use crate::pipeline::{self, Busy, HOOKS_COUNT};
 use crate::store::WorkspaceRecord;
 
 /// How soon a build that the engine cut off is taken up again.
@@ -39,6 +40,8 @@ pub(super) struct Tracked {
     pub(super) queued: Option<BuildRecord>,
     /// Whether that had begun before, and was cut off.
     pub(super) taken_up: bool,
+    /// Whether a person waits for the build that was queued last, whoever asked for it first.
+    pub(super) awaited: bool,
     /// Held open from the request on, so that whoever follows it waits for what comes.
     pub(super) log: Option<LogWriter>,
     pub(super) observed: Observed,
@@ -97,6 +100,7 @@ impl Tracked {
             build,
             taken_up: queued.is_some(),
             queued,
+            awaited: false,
             log: None,
             observed: Observed::None,
             fresh_from: 0,
@@ -123,6 +127,13 @@ impl Tracked {
         self.operation = Some(Operation { doing, cancel: cancel.clone() });
         self.not_before = None;
         start(cancel);
+    }
+
+    /// Returns the build that waits, which serves who asks for one: a person has it come before schedules.
+    pub(super) fn already_queued(&mut self, reason: BuildReason) -> Option<BuildNumber> {
+        let queued = self.queued.as_ref()?;
+        self.awaited |= pipeline::is_awaited(reason);
+        Some(queued.number)
     }
 
     /// Tells those who wait for its stop that a build came before it.
@@ -281,6 +292,14 @@ impl Tracked {
         Some(Door { number, workspace, container: container.id.clone() })
     }
 
+    /// Returns whether the hooks that run hold up what nobody waits for.
+    fn hooks_count(&self, now: Moment) -> bool {
+        let Some(build) = &self.build else { return false };
+        let began = build.stages.iter().find(|timing| timing.stage >= Stage::Configure);
+        let ran = began.map_or(Duration::ZERO, |timing| now.duration_since(timing.started_at).unsigned_abs());
+        !self.awaited && !pipeline::is_awaited(build.reason) && ran < HOOKS_COUNT
+    }
+
     /// Returns what is under way.
     pub(super) fn doing(&self) -> Option<Doing> {
         self.operation.as_ref().map(|operation| operation.doing)
@@ -394,16 +413,18 @@ impl World {
         doing.is_some_and(|operation| operation.doing == Doing::Tending)
     }
 
-    /// Returns how many builds run.
-    pub(super) fn builds_running(&self) -> usize {
-        // Hooks run beside: people are in, and a slow hook of one holds up nobody else.
-        let building = |tracked: &&Tracked| {
-            tracked.inside.is_none()
-                && matches!(
-                    tracked.operation,
-                    Some(Operation { doing: Doing::Building { .. } | Doing::Recovering { .. }, .. })
-                )
-        };
-        self.workspaces.values().filter(building).count()
+    /// Returns what runs of builds.
+    pub(super) fn busy(&self, now: Moment) -> Busy {
+        let mut busy = Busy::default();
+        for tracked in self.workspaces.values() {
+            match tracked.doing() {
+                Some(Doing::Building { stage: Stage::Configure | Stage::Personalize, .. }) => {
+                    busy.hooks += usize::from(tracked.hooks_count(now));
+                }
+                Some(Doing::Building { .. } | Doing::Recovering { .. }) => busy.builds += 1,
+                Some(Doing::Stopping { .. } | Doing::Tending) | None => {}
+            }
+        }
+        busy
     }
 }

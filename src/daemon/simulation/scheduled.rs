@@ -9,10 +9,11 @@ use nix::sys::time::TimeValLike;
 use super::dice::Dice;
 use super::faults::{Between, Weather};
 use super::hearthd::{Hearthd, Left};
-use super::world::{Size, World};
+use super::world::{Size, World, command};
 use crate::access::{Allowed, Person, Verb, check};
 use crate::config::set::Edits;
 use crate::daemon::clock::Clock;
+use crate::docker::fake::Ran;
 use crate::handle::{Owner, Schedule};
 use crate::model::{BuildReason, BuildResult, Moment, Requester, StateName, WorkspaceId};
 use crate::schedule::{NextStart, Outcome};
@@ -152,6 +153,31 @@ fn s3_a_hundred_at_nine_each_once() {
     hearthd.block_on(hearthd.handle.rebuild(&may, BuildReason::User)).unwrap();
     calm.pass(MINUTE);
     assert_eq!(calm.pulls(), 2);
+}
+
+#[test]
+fn s3_hooks_that_hang_hold_up_a_storm_for_minutes_and_no_person() {
+    let mut calm = Calm::new("", 12);
+    let dice = Dice::new(1);
+    calm.world.host.engine.script(move |_, spec| match spec.argv.get(2).is_some_and(|hook| hook == "configure") {
+        true => Ran { output: Vec::new(), end: None },
+        false => command(spec, &dice, 0),
+    });
+    calm.pass(HOUR + MINUTE);
+    assert_eq!(calm.starts().len(), 4, "max_builds");
+    // Who comes in now waits for nobody's hooks, although a schedule has asked already.
+    let asked: WorkspaceId = "u9/main".parse().unwrap();
+    assert_eq!(calm.state(&asked).0, StateName::Queued);
+    let root = Person::Account { uid: 0, account: "root".into(), groups: Vec::new() };
+    let hearthd = calm.hearthd.as_ref().unwrap();
+    let may = check(&hearthd.settings(), &root, Verb::Start, &asked, &"acme".parse().unwrap()).unwrap();
+    hearthd.block_on(hearthd.handle.start(&may, BuildReason::User)).unwrap();
+    calm.pass(MINUTE);
+    assert_eq!((calm.state(&asked).0, calm.starts().len()), (StateName::Building, 5));
+    calm.pass(4 * MINUTE);
+    assert_eq!(calm.starts().len(), 9);
+    calm.pass(5 * MINUTE);
+    assert_eq!(calm.starts().len(), 12);
 }
 
 #[test]

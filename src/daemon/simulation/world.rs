@@ -347,7 +347,7 @@ impl World {
 }
 
 /// Does what hearth's own binary does inside a container.
-fn command(spec: &ExecSpec, dice: &Dice, failing: usize) -> Ran {
+pub(super) fn command(spec: &ExecSpec, dice: &Dice, failing: usize) -> Ran {
     let fails = dice.thousandth(failing);
     let output = |stream, bytes: String| Output { stream, bytes: bytes.into() };
     let ended = |output, code| Ran { output: vec![output], end: Some(ExecEnd::Exited(code)) };
