@@ -145,6 +145,7 @@ pub async fn run(tools: &Tools, job: Job, tell: Tell) -> Outcome {
             Outcome::Interrupted { why }
         }
         Some(Err(Broken::Failed(failure))) => {
+            let failure = with_next_step(failure);
             log.line(build.at(), &format!("failed: {failure}"));
             build.clear(kept, Duration::ZERO).await;
             Outcome::Failed { failure, warnings, kept }
@@ -156,6 +157,19 @@ pub async fn run(tools: &Tools, job: Job, tell: Tell) -> Outcome {
             build.clear(kept, grace).await;
             Outcome::Cancelled { kept }
         }
+    }
+}
+
+/// Returns whether that is what an engine says whose disk is full.
+pub(super) fn lacks_room(failure: &str) -> bool {
+    failure.contains("no space left on device")
+}
+
+/// Adds what is to be done about an engine without room: it names no disk by itself.
+fn with_next_step(failure: String) -> String {
+    match lacks_room(&failure) {
+        true => format!("{failure}. Docker's disk is full: `docker system df` shows what fills it"),
+        false => failure,
     }
 }
 
@@ -312,5 +326,17 @@ pub fn inside(container: &ContainerRecord) -> Inside {
         token_hash: container.token_hash.clone(),
         image_id: container.image_id.clone(),
         open: true,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn l12_an_engine_without_room_is_named_with_the_next_step() {
+        let failure = "Docker refuses: write /var/lib/docker/tmp/x: no space left on device".to_owned();
+        assert!(with_next_step(failure).ends_with("`docker system df` shows what fills it"));
+        assert_eq!(with_next_step("no such image".into()), "no such image");
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::create::limits;
 use super::log::LogWriter;
-use super::run::{Broken, Progress, Tell, inside, started_at};
+use super::run::{Broken, Progress, Tell, inside, lacks_room, started_at};
 use super::{Tools, hooks, request};
 use crate::config::settings::Org;
 use crate::config::{Effective, InForce, SpecSummary};
@@ -19,12 +19,15 @@ use crate::store::{ContainerRecord, HomeRecord, WorkspaceRecord};
 pub enum Unrecovered {
     /// The engine went away: it is tried again when that is back, and counts for nothing.
     Away(String),
+    /// The engine's disk is full: it is tried again, and counts for nothing either.
+    NoRoom(String),
     Failed(String),
 }
 
 impl From<Broken> for Unrecovered {
     fn from(broken: Broken) -> Self {
         match broken {
+            Broken::Failed(why) if lacks_room(&why) => Self::NoRoom(why),
             Broken::Failed(why) => Self::Failed(why),
             Broken::Away(why) => Self::Away(why),
         }

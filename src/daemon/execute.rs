@@ -1,6 +1,6 @@
 //! Acts: one task per operation, which reports back to the loop. Makes no choices.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -43,9 +43,10 @@ pub(super) struct Look {
     pub(super) lives: BTreeMap<ContainerId, Life>,
 }
 
-/// When a container was started, and when it ended last.
+/// What a container does, when it was started, and when it ended last.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Life {
+    status: Status,
     pub(super) started_at: Option<Moment>,
     pub(super) ended_at: Option<Moment>,
 }
@@ -164,23 +165,28 @@ impl Executor {
         });
     }
 
-    /// Looks at the engine, more closely at the containers of `closely` that run, and at those that ended while it was
-    /// not `known`.
-    pub(super) fn look(&self, number: u64, known: bool, closely: BTreeSet<ContainerId>) {
+    /// Looks at the engine, more closely at those of `ours` that are said to have ended, and at those that run where
+    /// that says so.
+    pub(super) fn look(&self, number: u64, known: bool, ours: BTreeMap<ContainerId, bool>) {
         let (tools, reports) = (self.tools.clone(), self.reports.clone());
         self.tasks.spawn(async move {
             let look = async {
                 let version = if known { None } else { Some(tools.engine.version().await?) };
-                let containers = tools.engine.containers(tools.instance.as_str()).await?;
-                let lives = containers.iter().filter(|container| match container.status {
-                    Status::Running => true,
-                    Status::Exited | Status::Dead => !known,
-                    Status::Created | Status::Paused | Status::Restarting | Status::Removing => false,
-                });
-                let ids = lives.map(|container| container.id.clone()).filter(|id| closely.contains(id));
-                let asked: Vec<_> = ids.map(|id| life(tools.engine.clone(), id)).collect();
+                let mut containers = tools.engine.containers(tools.instance.as_str()).await?;
+                let looked_at =
+                    containers.iter().filter(|container| match (container.status, ours.get(&container.id)) {
+                        (Status::Running, Some(closely)) => *closely,
+                        (Status::Created | Status::Exited | Status::Dead, Some(_)) => true,
+                        (Status::Paused | Status::Restarting | Status::Removing, Some(_)) | (_, None) => false,
+                    });
+                let asked: Vec<_> =
+                    looked_at.map(|container| life(tools.engine.clone(), container.id.clone())).collect();
                 let asked = stream::iter(asked).buffered(CLOSE_LOOKS).try_collect::<Vec<_>>().await?;
-                let lives = asked.into_iter().flatten().collect();
+                let lives: BTreeMap<_, _> = asked.into_iter().flatten().collect();
+                // The list is of what the engine wrote down, which it cannot where its disk is full.
+                for container in &mut containers {
+                    container.status = lives.get(&container.id).map_or(container.status, |life: &Life| life.status);
+                }
                 Ok(Look { version, containers, lives })
             };
             let answer = look.await;
@@ -326,8 +332,11 @@ impl Executor {
     }
 }
 
-/// Looks when a container was started, and when it ended.
+/// Looks what a container does, when it was started, and when it ended.
 async fn life(engine: Arc<dyn Engine>, id: ContainerId) -> Result<Option<(ContainerId, Life)>, EngineError> {
     let found = engine.container(&id.0).await?;
-    Ok(found.map(|found| (id, Life { started_at: found.started_at, ended_at: found.finished_at })))
+    Ok(found.map(|found| {
+        let status = found.container.status;
+        (id, Life { status, started_at: found.started_at, ended_at: found.finished_at })
+    }))
 }

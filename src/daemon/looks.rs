@@ -6,6 +6,7 @@ use std::time::Duration;
 use tracing::error;
 
 use super::reconcile::Reconciler;
+use crate::decide::Observed;
 use crate::docker::ContainerId;
 use crate::handle::{EngineView, Event, Request};
 use crate::model::Now;
@@ -85,13 +86,16 @@ impl Reconciler {
             let settle = SETTLE.iter().rev().nth(looks.settling.wrapping_sub(1));
             looks.due = now.boot + settle.map_or(longest, |settle| longest.min(*settle));
             let touched = std::mem::take(&mut looks.touched);
-            // All of them where it is not known what happened to them.
-            let closely = |id: &ContainerId| !here || touched.contains(id);
             let ours = self.world.workspaces.values().filter(|tracked| tracked.operation.is_none());
-            let ours = ours.filter_map(|tracked| tracked.record.container.as_ref());
-            let injected = ours.filter(|container| !container.token_hash.is_empty());
-            let ids = injected.map(|container| ContainerId(container.id.clone())).filter(closely);
-            self.executor.look(looks.next, here, ids.collect());
+            let ours = ours.filter_map(|tracked| {
+                let container = tracked.record.container.as_ref()?;
+                let id = ContainerId(container.id.clone());
+                // All of them where it is not known what happened to them.
+                let happened = !here || touched.contains(&id);
+                let closely = happened && !container.token_hash.is_empty() || tracked.observed == Observed::Ended;
+                Some((id, closely))
+            });
+            self.executor.look(looks.next, here, ours.collect());
         }
         let Some(began) = looks.running else { return looks.due.saturating_sub(now.boot) };
         let left = SILENCE.saturating_sub(now.boot.saturating_sub(began));

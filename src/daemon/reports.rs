@@ -19,6 +19,8 @@ use crate::mutant;
 const RETRY_STOP: Duration = Duration::from_secs(5);
 /// How soon a container is started again that the engine did not start because it went away.
 const RETRY_AWAY: Duration = Duration::from_secs(2);
+/// How soon a container is started again that Docker had no room for.
+const RETRY_ROOM: Duration = Duration::from_secs(10);
 
 impl Reconciler {
     /// Takes in what an operation tells.
@@ -135,6 +137,12 @@ impl Reconciler {
                 tracked.inside = None;
                 tracked.ended(now.stamp(), now);
                 warn!(workspace = %id, "cannot start `{id}` again: {why}");
+            }
+            Done::Recovered(Err(Unrecovered::NoRoom(why))) => {
+                tracked.observed = Observed::Ended;
+                tracked.inside = None;
+                tracked.not_before = Some(now.boot + RETRY_ROOM);
+                error!(workspace = %id, "cannot start `{id}` again, for Docker's disk is full (`docker system df`): {why}; tried again in {RETRY_ROOM:?}");
             }
             Done::Recovered(Err(Unrecovered::Away(why))) => {
                 tracked.observed = Observed::Ended;

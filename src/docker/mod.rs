@@ -12,6 +12,7 @@ pub use process_group::is_of_container;
 pub mod labels;
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -86,6 +87,8 @@ pub struct EngineVersion {
     pub version: String,
     pub api: String,
     pub runtimes: Vec<String>,
+    /// Where it keeps images, containers and volumes, on its host.
+    pub root: PathBuf,
 }
 
 /// An image that the engine has.

@@ -22,6 +22,7 @@ mod images;
 mod kills;
 mod life;
 mod listing;
+mod own_engine;
 mod package;
 mod pulls;
 mod quickstart;

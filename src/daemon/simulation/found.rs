@@ -10,7 +10,7 @@ use super::world::{Size, World};
 use crate::access::{self, Person, Verb};
 use crate::daemon::clock::Clock;
 use crate::docker::fake::Fault;
-use crate::docker::{EngineError, PullError};
+use crate::docker::{EngineError, PullError, Status};
 use crate::handle::{HoldAsked, RequestError};
 use crate::model::{BuildReason, State, StateName, WorkspaceId};
 
@@ -142,6 +142,36 @@ fn l9_ends_while_hearthd_is_down_count_where_the_engine_lived_on() {
         let expected = if engine_restarts { StateName::Running } else { StateName::Failed };
         assert_eq!((state(&world, id).name(), state(&world, other).name()), (expected, StateName::Running));
     }
+}
+
+#[test]
+fn l12_what_the_list_of_an_engine_without_room_says_is_not_believed() {
+    let (mut world, id) = world();
+    let name = format!("hearth.{}.{}", id.user, id.name);
+    let starts = |world: &World| world.host.engine.calls().iter().filter(|call| call.starts_with("start")).count();
+    let before = starts(&world);
+    world.host.engine.list_as(&name, Status::Created);
+    world.pass(10 * MINUTE).unwrap();
+    assert_eq!((state(&world, &id).name(), starts(&world)), (StateName::Running, before));
+    // And one that ended is noticed although it is listed as running, and started once.
+    world.host.engine.list_as(&name, Status::Running);
+    world.host.engine.end(&name, 137, false).unwrap();
+    world.pass(MINUTE).unwrap();
+    assert_eq!((state(&world, &id).name(), starts(&world)), (StateName::Running, before + 1));
+}
+
+#[test]
+fn l12_a_container_that_docker_has_no_room_for_is_started_when_there_is() {
+    let (mut world, id) = world();
+    let full = EngineError::Refused("write config.v2.json: no space left on device".into());
+    for nth in 1..=8 {
+        world.host.engine.order("start", nth, Fault::Before(full.clone()));
+    }
+    world.host.engine.end(&format!("hearth.{}.{}", id.user, id.name), 137, true).unwrap();
+    world.pass(MINUTE).unwrap();
+    assert_eq!(state(&world, &id).name(), StateName::Queued);
+    world.pass(MINUTE).unwrap();
+    assert_eq!(state(&world, &id).name(), StateName::Running);
 }
 
 #[test]

@@ -83,10 +83,11 @@ impl Engine for BollardEngine {
     async fn version(&self) -> Reply<EngineVersion> {
         let version = self.call("version", LOOK, |docker| async move { docker.version().await }).await?;
         let info = self.call("info", LOOK, |docker| async move { docker.info().await }).await?;
+        let root = info.docker_root_dir.unwrap_or_default().into();
         let mut runtimes: Vec<String> = info.runtimes.unwrap_or_default().into_keys().collect();
         runtimes.sort();
         let (version, api) = (version.version.unwrap_or_default(), version.api_version.unwrap_or_default());
-        Ok(EngineVersion { version, api, runtimes })
+        Ok(EngineVersion { version, api, runtimes, root })
     }
 
     async fn containers(&self, instance: &str) -> Reply<Vec<Container>> {

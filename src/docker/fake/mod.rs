@@ -6,6 +6,7 @@
 mod world;
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -343,15 +344,12 @@ fn of_instance(labels: &Labels, instance: &str) -> bool {
 impl Engine for FakeEngine {
     async fn version(&self) -> Reply<EngineVersion> {
         let (version, api) = ("20.10.24".to_owned(), "1.41".to_owned());
-        self.call("version", "", |_| Ok(EngineVersion { version, api, runtimes: vec!["runc".to_owned()] })).await
+        let (runtimes, root) = (vec!["runc".to_owned()], PathBuf::new());
+        self.call("version", "", |_| Ok(EngineVersion { version, api, runtimes, root })).await
     }
 
     async fn containers(&self, instance: &str) -> Reply<Vec<Container>> {
-        self.call("containers", "", |world| {
-            let all = world.containers.values().map(|made| &made.detail.container);
-            Ok(all.filter(|container| of_instance(&container.labels, instance)).cloned().collect())
-        })
-        .await
+        self.call("containers", "", |world| Ok(world.listed(instance))).await
     }
 
     async fn containers_with_volume(&self, name: &str) -> Reply<Vec<Container>> {

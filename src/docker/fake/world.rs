@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use tokio::sync::mpsc;
 
-use super::{FakeImage, Fault};
+use super::{FakeEngine, FakeImage, Fault, of_instance};
 use crate::docker::labels::{HOME_APART, INSTANCE};
 use crate::docker::{
     Container, ContainerDetail, ContainerId, ContainerSpec, EngineError, EngineEvent, Image, Labels, MountPoint,
@@ -24,8 +24,17 @@ pub(super) struct Made {
     pub(super) detail: ContainerDetail,
 }
 
+impl FakeEngine {
+    /// Has the list of containers show one as it was before, as it does when nothing can be written down.
+    pub fn list_as(&self, name: &str, status: Status) {
+        self.world().listed_as.insert(name.to_owned(), status);
+    }
+}
+
 #[derive(Debug, Default)]
 pub(super) struct World {
+    /// What the list says of containers, by name, where that is not so.
+    pub(super) listed_as: BTreeMap<String, Status>,
     pub(super) away: Option<String>,
     pub(super) now: Moment,
     /// By id.
@@ -93,6 +102,17 @@ impl World {
             matches!(sender.try_send(event.clone()), Err(mpsc::error::TrySendError::Closed(_)))
         };
         self.watchers.retain(|(_, sender)| !gone(sender));
+    }
+
+    /// Lists the containers of an instance.
+    pub(super) fn listed(&self, instance: &str) -> Vec<Container> {
+        let all = self.containers.values().map(|made| made.detail.container.clone());
+        let ours = all.filter(|container| of_instance(&container.labels, instance));
+        let shown = |container: Container| {
+            let status = self.listed_as.get(&container.name).copied().unwrap_or(container.status);
+            Container { status, ..container }
+        };
+        ours.map(shown).collect()
     }
 
     /// Finds an image by id or reference.

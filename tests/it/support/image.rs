@@ -5,7 +5,7 @@ use std::process::Command;
 use std::sync::OnceLock;
 
 use super::command::{docker_remove, docker_with_input};
-use super::{run, unique};
+use super::{OwnEngine, run, unique};
 
 /// An image to be. Later entries win over earlier ones of the same path.
 #[derive(Debug, Clone)]
@@ -131,6 +131,15 @@ impl Image {
         let changes: Vec<&str> = self.changes.iter().flat_map(|change| ["--change", change]).collect();
         let imported = docker_with_input(&[&["import"], &changes[..], &["-", tag]].concat(), &self.tar()).ok();
         ImageTag { tag: tag.into(), id: imported.trim().into() }
+    }
+
+    /// Gives the image to an engine of the test's own; returns its name there.
+    pub(crate) fn import_into(&self, engine: &OwnEngine) -> &'static str {
+        let tag = "hearth-test:latest";
+        let changes: Vec<&str> = self.changes.iter().flat_map(|change| ["--change", change]).collect();
+        let args = [&["import"], &changes[..], &["-", tag]].concat();
+        engine.docker_with_input(&args, &self.tar()).ok();
+        tag
     }
 
     fn entry(mut self, path: &str, kind: Kind, mode: u32, owner: (u32, u32)) -> Self {
