@@ -11,6 +11,7 @@
 //! that report back. What a look at the engine shows counts only for workspaces that nothing was done to since
 //! the look began.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -138,16 +139,21 @@ impl Reconciler {
         loop {
             let wait = self.turn().await;
             turned(self.looked);
-            // In this order, so that two runs of a simulation are the same; none of these floods.
-            tokio::select! {
-                biased;
-                () = stop.cancelled() => return self.keep_ledgers().await,
-                Some(report) = inlets.reports.recv() => self.report(report).await,
-                Some(request) = inlets.requests.recv() => self.request(request).await,
-                Some(requester) = inlets.reloads.recv() => self.reload_unasked(&requester).await,
-                Some(()) = inlets.alarms.recv() => {}
-                Some(event) = inlets.engine.recv() => self.engine_event(event).await,
-                () = tokio::time::sleep(wait) => {}
+            let mut wait = pin!(tokio::time::sleep(wait));
+            let mut calls_for_a_turn = false;
+            while !calls_for_a_turn {
+                calls_for_a_turn = true;
+                // In this order, so that two runs of a simulation are the same; none of these floods.
+                tokio::select! {
+                    biased;
+                    () = stop.cancelled() => return self.keep_ledgers().await,
+                    Some(report) = inlets.reports.recv() => self.report(report).await,
+                    Some(request) = inlets.requests.recv() => self.request(request).await,
+                    Some(requester) = inlets.reloads.recv() => self.reload_unasked(&requester).await,
+                    Some(()) = inlets.alarms.recv() => {}
+                    Some(event) = inlets.engine.recv() => calls_for_a_turn = self.engine_event(event).await,
+                    () = &mut wait => {}
+                }
             }
         }
     }
@@ -290,7 +296,10 @@ impl Reconciler {
         tracked.begin(doing, |cancel| executor.build(record, number, waited, in_force, cancel));
     }
 
-    async fn engine_event(&mut self, event: EngineEvent) {
+    /// Takes in what the engine tells; returns whether that calls for a turn. The end of an exec, as each health check
+    /// has one, waits for the next look at who uses what.
+    async fn engine_event(&mut self, event: EngineEvent) -> bool {
+        let calls_for_a_turn = !matches!(event, EngineEvent::ExecEnded { .. });
         match event {
             EngineEvent::Container { id } => {
                 self.looks.touched.insert(id);
@@ -301,6 +310,7 @@ impl Reconciler {
             EngineEvent::ExecEnded { id, exec, at } => self.sampling.execs.ended(id, exec, at),
             EngineEvent::Disconnected(why) => self.engine_away(&why),
         }
+        calls_for_a_turn
     }
 
     /// Says what is new to those who listen.

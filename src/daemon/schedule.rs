@@ -52,6 +52,8 @@ struct Entry {
     /// When it was asked last, and when its answer may be another although nothing happened.
     asked: Option<(Moment, Option<Moment>)>,
     shown: Option<Arc<Schedule>>,
+    /// Whether that is as it was when it was last looked at.
+    is_fresh: bool,
 }
 
 impl Schedules {
@@ -99,15 +101,16 @@ impl Schedules {
             if entry.plan != plan {
                 (entry.plan, entry.asked) = (plan, None);
             }
-            (entry.pause_after, entry.shown) = (org.auto_start_pause_after, None);
+            (entry.pause_after, entry.is_fresh) = (org.auto_start_pause_after, false);
         }
         self.made_of = Some(in_force);
     }
 
-    /// Notes what people have asked for.
-    fn note_requests(&mut self, workspaces: &Workspaces) {
+    /// Notes what happened to workspaces, and what people have asked for.
+    fn note_touched(&mut self, workspaces: &Workspaces) {
         for id in workspaces.touched() {
             if let Some((entry, tracked)) = self.entries.get_mut(id).zip(workspaces.get(id)) {
+                entry.is_fresh = false;
                 entry.note_request(tracked);
             }
         }
@@ -115,15 +118,16 @@ impl Schedules {
 
     /// Brings what is shown in line, where anything has changed.
     pub(super) fn show(&mut self, workspaces: &Workspaces, now: Moment) {
-        self.note_requests(workspaces);
+        self.note_touched(workspaces);
         let mut changed = self.shown.len() != self.entries.len();
         for (id, entry) in &mut self.entries {
             let is_past = |shown: &Arc<Schedule>| matches!(shown.next, NextStart::At(at) if at <= now);
-            if entry.shown.as_ref().is_some_and(|shown| !is_past(shown)) && !workspaces.touched().contains(id) {
+            if entry.is_fresh && entry.shown.as_ref().is_some_and(|shown| !is_past(shown)) {
                 continue;
             }
             let Some(tracked) = workspaces.get(id) else { continue };
             let schedule = entry.schedule(tracked, now);
+            entry.is_fresh = true;
             if entry.shown.as_ref().is_none_or(|shown| **shown != schedule) {
                 entry.shown = Some(Arc::new(schedule));
                 changed = true;
@@ -139,7 +143,7 @@ impl Schedules {
 impl Entry {
     fn new(kept: Kept, is_saved: bool) -> Self {
         let plan = kept.known.plan.clone();
-        Self { kept, is_saved, plan, pause_after: Limit::Never, asked: None, shown: None }
+        Self { kept, is_saved, plan, pause_after: Limit::Never, asked: None, shown: None, is_fresh: false }
     }
 
     /// Returns whether the answer may be another than the last one: its time has come, something is under way for it,
@@ -174,7 +178,7 @@ impl Entry {
     /// Takes in what its schedule answered.
     fn knows(&mut self, known: Known) {
         if self.kept.known != known {
-            (self.kept.known, self.is_saved, self.shown) = (known, false, None);
+            (self.kept.known, self.is_saved, self.is_fresh) = (known, false, false);
         }
     }
 
@@ -206,7 +210,7 @@ impl Reconciler {
     /// Asks the schedules whose time has come and does what they answer.
     pub(super) async fn turn_schedules(&mut self, now: Now) {
         self.schedules.plan(self.in_force(), now.wall);
-        self.schedules.note_requests(&self.world.workspaces);
+        self.schedules.note_touched(&self.world.workspaces);
         let (mut starts, mut happened) = (Vec::new(), Vec::new());
         for (id, entry) in &mut self.schedules.entries {
             if !entry.is_to_be_asked(now.wall) {
@@ -232,7 +236,7 @@ impl Reconciler {
                     info!(workspace = %id, build = number.0, "auto-start of `{id}`: build {number}");
                     if let Some(entry) = self.schedules.entries.get_mut(&id) {
                         entry.kept.known.began();
-                        (entry.is_saved, entry.shown) = (false, None);
+                        (entry.is_saved, entry.is_fresh) = (false, false);
                     }
                 }
                 Err(error) => error!(workspace = %id, "cannot start `{id}` as scheduled: {error}"),

@@ -1,5 +1,6 @@
 //! What is looked at after each step, and when nothing goes wrong any more.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::faults::Weather;
@@ -62,7 +63,14 @@ impl World {
         self.write_files();
         self.pass(Duration::from_secs(1))?;
         self.ask(super::people::What::Reload(self.declared.clone()));
-        for id in self.host.visitors.held() {
+        // Also those from before a boot.
+        let mut held: BTreeSet<_> = self.host.visitors.held().into_iter().collect();
+        if let Some(hearthd) = &self.hearthd {
+            let snapshot = hearthd.snapshot();
+            let all = snapshot.workspaces.values();
+            held.extend(all.filter(|view| view.activity.held_until.is_some()).map(|view| view.id.clone()));
+        }
+        for id in held {
             self.ask(super::people::What::Release(id));
         }
         self.host.visitors.leave();

@@ -10,6 +10,9 @@ use jiff::civil::{Date, date};
 use super::dice::Dice;
 use crate::model::{UserName, WorkspaceId};
 
+/// Where there are more, most are off.
+const FEW: usize = 50;
+
 /// Images that the registry has at the beginning; `bad` has no user.
 pub(super) const IMAGES: [&str; 4] = ["dev:1", "dev:2", "tools:9", "bad:1"];
 
@@ -96,10 +99,9 @@ impl Declared {
             pause_after: "7d",
         };
         let mut declared = Self {
-            // Where there are many, most are off.
             orgs: vec![
                 Org { auto_off: "1h", ..org("acme", true) },
-                Org { auto_off: if workspaces > 50 { "2h" } else { "never" }, ..org("globex", false) },
+                Org { auto_off: if workspaces > FEW { "2h" } else { "never" }, ..org("globex", false) },
             ],
             workspaces: BTreeMap::new(),
             max_builds: 1 + dice.below(4),
@@ -165,7 +167,8 @@ impl Declared {
                 format!("{id} has another environment")
             }
             7 if dice.thousandth(500) => {
-                self.orgs[org].auto_off = dice.pick(&["never", "20m", "1h", "2h"]).copied().unwrap_or("never");
+                let at_most = if ids.len() > FEW { 1 } else { 0 };
+                self.orgs[org].auto_off = dice.pick(&["never", "20m", "1h", "2h"][at_most..]).copied().unwrap_or("2h");
                 format!("org {} has auto-off {}", self.orgs[org].name, self.orgs[org].auto_off)
             }
             7 => {

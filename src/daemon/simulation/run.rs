@@ -33,8 +33,8 @@ impl Told {
 /// Returns the size of a seed's history: most are small and full of trouble, some are large and long.
 fn size(seed: u64) -> Size {
     match seed % 50 {
-        49 => Size { workspaces: 300, stretches: 3, steps: 60, between: 4 * HOUR, rest: 4 * HOUR, calm: 5 },
-        45..=48 => Size { workspaces: 30, stretches: 3, steps: 60, between: 2 * HOUR, rest: 4 * HOUR, calm: 3 },
+        49 => Size { workspaces: 300, stretches: 3, steps: 60, between: 4 * HOUR, rest: 4 * HOUR, calm: 8 },
+        48 => Size { workspaces: 30, stretches: 3, steps: 60, between: 2 * HOUR, rest: 4 * HOUR, calm: 3 },
         _ => Size {
             workspaces: 2 + (seed % 7) as usize,
             stretches: 3,

@@ -218,9 +218,11 @@ impl Known {
             let ids = in_force.settings.workspaces.keys();
             let days: BTreeMap<_, _> =
                 ids.clone().filter_map(|id| Some((id.clone(), Days::of(in_force, id)?))).collect();
-            self.used.retain(|id, _| in_force.settings.workspaces.contains_key(id));
             for id in ids {
-                self.used.entry(id.clone()).or_insert(now);
+                let declared = self.of.as_ref().is_some_and(|of| of.settings.workspaces.contains_key(id));
+                if !declared {
+                    self.used(id, now);
+                }
                 let was = self.days.get(id);
                 if let Some(seen_at) = self.seen_at.filter(|_| was != days.get(id)) {
                     self.before.entry(id.clone()).or_default().push((seen_at, was.cloned()));
