@@ -21,8 +21,6 @@ all_steps() {
   step "HEARTH_LOG says more, and the journal knows of whom" levels
   step "hearthd killed, and hanging: systemd starts it again" crash
   step "Docker restarted: workspaces come back as they were" docker_restart
-  step "Docker reinstalled: workspaces come back as they were" docker_reinstalled
-  step "Docker without its disk: no home is put in the place of one" docker_without_disk
   step "guide: backup and restore" guide administration 'Backup and restore'
   step "guide: upgrade, with everybody at work" upgrade
   step "guide: trouble" guide administration Trouble
@@ -187,50 +185,6 @@ docker_restart() {
     soon 60 enter alice/main "cat /tmp/still"
     soon 60 all_run
     same "$before" "$(ids)"'
-}
-
-docker_reinstalled() {
-  mkdir "$work/engine"
-  (cd "$work/engine" && { apt-get -qq download docker.io || { as_root apt-get -qq update && apt-get -qq download docker.io; }; })
-  docker cp "$work/engine" "$server:/root/"
-  on 'ids() { containers | cut -d" " -f1; }
-    before=$(ids)
-    homes >/run/homes
-    enter alice/main "echo here >/tmp/still"
-    since=$(date +%s%N)
-    systemctl show --property InvocationID docker >/run/docker
-    apt-get install --yes --reinstall --allow-downgrades /root/engine/docker.io_*.deb
-    [ "$(cat /run/docker)" != "$(systemctl show --property InvocationID docker)" ] || fail "Docker was not restarted"
-    soon 60 enter alice/main "cat /tmp/still"
-    soon 60 all_run
-    echo "figure: from apt to all workspaces as they were $((($(date +%s%N) - since) / 1000000)) ms"
-    same "$before" "$(ids)"
-    same "$(cat /run/homes)" "$(homes)"'
-}
-
-# What an engine shows whose disk was not mounted at the boot, or whose data was wiped.
-docker_without_disk() {
-  on 'homes >/run/homes
-    containers | cut -d" " -f1 >/run/ids
-    enter alice/main "echo precious >~/precious"
-    systemctl stop docker.socket docker
-    mount -t tmpfs tmpfs /var/lib/docker
-    systemctl start docker
-    soon 60 is alice/main failed
-    same "$(homes)" ""
-    said=$(of alice/main "[.because, .build.failure] | tostring")
-    echo "$said"
-    has "$said" "hearth"
-    hearth rebuild alice/main && fail "it was rebuilt" || true
-    same "$(homes)" ""
-    systemctl stop docker.socket docker
-    umount /var/lib/docker
-    systemctl start docker
-    soon 60 eval "hearth status"
-    same "$(cat /run/homes)" "$(homes)"
-    hearth list
-    hearth start alice/main
-    has "$(enter alice/main "cat ~/precious")" precious'
 }
 
 upgrade() {
