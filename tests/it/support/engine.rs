@@ -13,8 +13,8 @@ use tempfile::TempDir;
 use super::command::run_with_input;
 use super::{Ran, run, wait_for};
 
-/// dockerd on a socket and a small disk of its own, without networks but those that are made. It shares with the
-/// machine's engine nothing but the kernel. Dropped, it ends with all that it has.
+/// dockerd on a socket, a small disk and in a network namespace of its own, without networks but those that are made. It
+/// shares with the machine's engine nothing but the kernel. Dropped, it ends with all that it has.
 #[derive(Debug)]
 pub(crate) struct OwnEngine {
     dir: TempDir,
@@ -43,11 +43,14 @@ impl OwnEngine {
             let _ = std::fs::remove_file(self.path(left));
         }
         let log = File::options().create(true).append(true).open(self.path("log")).unwrap();
-        // Should the test be killed, it is not to outlive it.
+        // Should the test be killed, it is not to outlive it. In the machine's network namespace, one without a bridge of
+        // its own would remove the machine's engine's.
         let mut command = Command::new("setpriv");
         command.args([
             "--pdeathsig=TERM",
             "--",
+            "unshare",
+            "--net",
             "dockerd",
             "--bridge=none",
             "--iptables=false",
@@ -57,11 +60,14 @@ impl OwnEngine {
         command.arg(self.host()).arg("--data-root").arg(self.disk()).arg("--exec-root").arg(self.path("exec"));
         command.arg("--pidfile").arg(self.path("pid"));
         command.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log);
+        let bridge = Path::new("/sys/class/net/docker0");
+        let before = bridge.exists();
         self.child = Some(command.spawn().unwrap());
         wait_for("the engine to answer", || match self.docker(&["version"]) {
             ran if ran.code == 0 => Ok(()),
             ran => Err(format!("{ran}\n{}", self.log())),
         });
+        assert_eq!(bridge.exists(), before, "the machine's engine has lost its bridge");
     }
 
     /// Ends dockerd with no chance to do anything about it.
