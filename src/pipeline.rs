@@ -62,6 +62,11 @@ mod tests {
         Waiting { workspace: workspace.parse().unwrap(), reason, queued_at: Moment::from_second(second).unwrap() }
     }
 
+    /// The names of those that begin.
+    fn names(queue: &[Waiting], busy: Busy, max: usize) -> String {
+        next(queue.to_vec(), busy, max).iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
+    }
+
     #[test]
     fn s3_a_hundred_at_nine_o_clock_go_by_max_builds_and_people_in_between() {
         let mut queue: Vec<_> =
@@ -91,13 +96,7 @@ mod tests {
             waiting("c/main", BuildReason::Connect, 2),
             waiting("d/main", BuildReason::Create, 0),
         ];
-        let names = |max, builds| {
-            next(queue.clone(), Busy { builds, hooks: 0 }, max)
-                .iter()
-                .map(ToString::to_string)
-                .collect::<Vec<_>>()
-                .join(" ")
-        };
+        let names = |max, builds| names(&queue, Busy { builds, hooks: 0 }, max);
         assert_eq!(names(4, 0), "c/main b/main d/main a/main");
         assert_eq!(names(4, 3), "c/main");
         assert_eq!(names(2, 2), "");
@@ -111,10 +110,7 @@ mod tests {
             waiting("b/main", BuildReason::User, 2),
             waiting("c/main", BuildReason::Create, 3),
         ];
-        let names = |builds, hooks| {
-            let next = next(queue.clone(), Busy { builds, hooks }, 4);
-            next.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
-        };
+        let names = |builds, hooks| names(&queue, Busy { builds, hooks }, 4);
         assert_eq!(names(0, 0), "b/main a/main c/main");
         assert_eq!(names(0, 2), "b/main a/main");
         assert_eq!(names(0, 3), "b/main");

@@ -167,6 +167,7 @@ impl Ledger {
         let at = due.max(warned.at.after(lead));
         let step = match &self.seen {
             _ if present < at => Step::Wait,
+            Some(_) if mutant::is_on("no fresh look") => Step::Stop,
             Some(seen) if seen.at >= at && !mutant::is_on("never off") => Step::Stop,
             Some(_) | None => Step::Look,
         };

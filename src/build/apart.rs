@@ -83,20 +83,33 @@ async fn enter<T: DeserializeOwned>(engine: &dyn Engine, id: &ContainerId, home:
         stdin: Vec::new().into(),
         deadline: DEADLINE,
     };
-    let (pieces, received) = mpsc::channel(8);
-    let (end, (report, said)) = tokio::join!(engine.exec(id, exec, pieces), collect(received));
-    match (end?, serde_json::from_slice(&report)) {
+    let Answer { end, report, said } = answer(engine, id, exec).await?;
+    match (end, serde_json::from_slice(&report)) {
         (ExecEnd::Exited(0), Ok(report)) => Ok(report),
         (ExecEnd::Exited(code), _) => {
-            let said = neutralise(said.trim_ascii());
             Err(ApartError::Failed(format!("hearth {} ended with exit code {code}: {said}", home.command)))
         }
         (ExecEnd::TimedOut, _) => Err(ApartError::Failed(format!("it did not end within {DEADLINE:?}"))),
     }
 }
 
+/// What hearth's own binary said in a container.
+pub(super) struct Answer {
+    pub(super) end: ExecEnd,
+    pub(super) report: Vec<u8>,
+    /// Fit to be shown.
+    pub(super) said: String,
+}
+
+/// Runs it and takes its answer.
+pub(super) async fn answer(engine: &dyn Engine, id: &ContainerId, exec: ExecSpec) -> Result<Answer, EngineError> {
+    let (pieces, received) = mpsc::channel(8);
+    let (end, (report, said)) = tokio::join!(engine.exec(id, exec, pieces), collect(received));
+    Ok(Answer { end: end?, report, said: neutralise(said.trim_ascii()) })
+}
+
 /// Takes the report and what was said besides, as much of each as is sensible.
-pub(super) async fn collect(mut received: mpsc::Receiver<Output>) -> (Vec<u8>, Vec<u8>) {
+async fn collect(mut received: mpsc::Receiver<Output>) -> (Vec<u8>, Vec<u8>) {
     let (mut report, mut said) = (Vec::new(), Vec::new());
     while let Some(piece) = received.recv().await {
         let into = if piece.stream == Stream::Stdout { &mut report } else { &mut said };

@@ -4,13 +4,10 @@
 
 use std::time::Duration;
 
-use tokio::sync::mpsc;
-
-use super::apart::collect;
+use super::apart::{Answer, answer};
 use super::tend::inhabitant;
 use crate::docker::{ContainerId, Engine, EngineError, ExecEnd, ExecSpec};
 use crate::helper::bundle::{BINARY, MEASURE_LIMIT, Measured};
-use crate::model::neutralise;
 use crate::store::ContainerRecord;
 
 /// What it may take beyond its limit to start and to be ended.
@@ -57,15 +54,13 @@ pub async fn measure(engine: &dyn Engine, container: &ContainerRecord) -> Result
         stdin: Vec::new().into(),
         deadline: MEASURE_LIMIT + MARGIN,
     };
-    let (pieces, received) = mpsc::channel(8);
-    let running = async { tokio::join!(engine.exec(&id, exec, pieces), collect(received)) };
-    let ran = tokio::time::timeout(GIVEN_UP, running).await.map_err(|_| Unmeasured::CutOff)?;
-    let (end, (report, said)) = ran;
-    match end? {
+    let answered = tokio::time::timeout(GIVEN_UP, answer(engine, &id, exec)).await.map_err(|_| Unmeasured::CutOff)?;
+    let Answer { end, report, said } = answered?;
+    match end {
         ExecEnd::Exited(0) => read(&report),
         ExecEnd::TimedOut | ExecEnd::Exited(ALARM) => Err(Unmeasured::TooSlow),
         ExecEnd::Exited(code) if code > SIGNALS => Err(Unmeasured::CutOff),
-        ExecEnd::Exited(code) => Err(Unmeasured::Failed { code, said: neutralise(said.trim_ascii()) }),
+        ExecEnd::Exited(code) => Err(Unmeasured::Failed { code, said }),
     }
 }
 
@@ -78,43 +73,21 @@ fn read(report: &[u8]) -> Result<u64, Unmeasured> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::docker::fake::{FakeEngine, FakeImage, Ran};
-    use crate::docker::{ContainerSpec, Limits, Output, Stream};
+    use crate::docker::fake::Ran;
+    use crate::docker::fake::tests::{engine, spec};
+    use crate::docker::{Output, Stream};
     use crate::model::BuildNumber;
 
     /// Measures a home in a container whose processes answer like this.
     async fn answered(ran: Ran) -> Result<u64, Unmeasured> {
-        let engine = FakeEngine::default();
-        engine.load("dev", FakeImage::with_user("1", "coder", 1000));
+        let engine = engine();
         engine.script(move |_, spec| {
             assert_eq!(spec.argv, [BINARY, "measure", "/home/coder"]);
             assert_eq!((spec.user.as_str(), spec.stdin.len()), ("1000:1000", 0));
             ran.clone()
         });
-        let id = engine.run_by_hand(&container()).unwrap();
+        let id = engine.run_by_hand(&spec("hearth.alice.main")).unwrap();
         measure(&engine, &record(&id.0)).await
-    }
-
-    fn container() -> ContainerSpec {
-        ContainerSpec {
-            name: "hearth.alice.main".into(),
-            hostname: "main".into(),
-            image: "dev".into(),
-            user: "1000:1000".into(),
-            groups: Vec::new(),
-            entrypoint: Vec::new(),
-            env: Vec::new(),
-            working_dir: "/".into(),
-            labels: [].into(),
-            mounts: Vec::new(),
-            network: None,
-            ports: Vec::new(),
-            limits: Limits { nano_cpus: None, memory: None, pids: 16 },
-            shm: 0,
-            gpus: 0,
-            runtime: None,
-            stop_timeout: Duration::ZERO,
-        }
     }
 
     fn record(id: &str) -> ContainerRecord {

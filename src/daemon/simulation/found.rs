@@ -18,7 +18,7 @@ const SIZE: Size = Size { workspaces: 1, stretches: 0, steps: 0, between: Durati
 const MINUTE: Duration = Duration::from_secs(60);
 
 /// A world with one workspace, which runs.
-fn world() -> (World, WorkspaceId) {
+pub(super) fn world() -> (World, WorkspaceId) {
     let mut world = World::new(1, SIZE, false);
     world.pass(MINUTE).unwrap();
     let id = world.declared.workspaces.keys().next().unwrap().clone();
@@ -26,7 +26,7 @@ fn world() -> (World, WorkspaceId) {
     (world, id)
 }
 
-fn state(world: &World, id: &WorkspaceId) -> State {
+pub(super) fn state(world: &World, id: &WorkspaceId) -> State {
     world.hearthd.as_ref().unwrap().snapshot().workspaces[id].state.clone()
 }
 

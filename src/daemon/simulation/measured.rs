@@ -2,29 +2,21 @@
 
 use std::time::Duration;
 
+use super::found::{state, world};
 use super::people::What;
-use super::world::{Size, World};
+use super::world::World;
 use crate::docker::EngineError;
 use crate::docker::fake::Fault;
 use crate::model::{StateName, WorkspaceId};
 
 const MINUTE: Duration = Duration::from_secs(60);
-const SIZE: Size = Size { workspaces: 1, stretches: 0, steps: 0, between: Duration::ZERO, rest: MINUTE, calm: 0 };
-
-fn world() -> (World, WorkspaceId) {
-    let mut world = World::new(1, SIZE, false);
-    world.pass(MINUTE).unwrap();
-    let id = world.declared.workspaces.keys().next().unwrap().clone();
-    (world, id)
-}
 
 /// How often a home was measured, what is shown, and how the workspace is.
 fn seen(world: &World, id: &WorkspaceId) -> (usize, Option<u64>, StateName) {
     let calls = world.host.engine.calls();
     let times = calls.iter().filter(|call| call.starts_with("exec") && call.contains(" measure /home/coder")).count();
     let snapshot = world.hearthd.as_ref().unwrap().snapshot();
-    let view = &snapshot.workspaces[id];
-    (times, view.activity.home_bytes, view.state.name())
+    (times, snapshot.workspaces[id].activity.home_bytes, state(world, id).name())
 }
 
 #[test]

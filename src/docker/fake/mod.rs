@@ -553,4 +553,4 @@ fn resolve<'a>(world: &'a World, id: &ContainerId, path: &str) -> Option<&'a Fak
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -1,13 +1,13 @@
 use super::*;
 use crate::docker::MountSpec;
 
-fn engine() -> FakeEngine {
+pub(crate) fn engine() -> FakeEngine {
     let engine = FakeEngine::default();
     engine.load("dev", FakeImage::with_user("1", "coder", 1000));
     engine
 }
 
-fn spec(name: &str) -> ContainerSpec {
+pub(crate) fn spec(name: &str) -> ContainerSpec {
     ContainerSpec {
         name: name.to_owned(),
         hostname: "main".into(),
