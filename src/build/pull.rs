@@ -25,17 +25,28 @@ const FRESH: Duration = Duration::from_secs(600);
 #[derive(Debug, Clone)]
 struct Flight {
     began_at: Instant,
-    /// How it ended; `None` while it goes on.
-    ended: watch::Receiver<Option<Result<(), PullError>>>,
+    /// When and how it ended; `None` while it goes on.
+    ended: watch::Receiver<Option<(Instant, Result<(), PullError>)>>,
+}
+
+/// Since when an image is wanted.
+#[derive(Debug, Clone, Copy)]
+struct Wanted {
+    since: Instant,
+    /// When it was looked for and was not here.
+    missed_at: Option<Instant>,
 }
 
 impl Flight {
-    /// Returns whether it serves a build that was asked for at that moment.
-    fn serves(&self, asked_at: Instant) -> bool {
+    /// Returns whether it serves a build that wants the image since then.
+    fn serves(&self, wanted: Wanted) -> bool {
         match &*self.ended.borrow() {
             None => self.ended.has_changed().is_ok(),
-            Some(Ok(())) => self.began_at >= asked_at,
-            Some(Err(_)) => false,
+            // One that was pulled and is missed afterwards is gone again.
+            Some((ended_at, Ok(()))) => {
+                self.began_at >= wanted.since && wanted.missed_at.is_none_or(|missed_at| missed_at <= *ended_at)
+            }
+            Some((_, Err(_))) => false,
         }
     }
 
@@ -43,7 +54,7 @@ impl Flight {
     fn is_kept(&self) -> bool {
         match &*self.ended.borrow() {
             None => self.ended.has_changed().is_ok(),
-            Some(result) => result.is_ok() && self.began_at.elapsed() < FRESH,
+            Some((_, result)) => result.is_ok() && self.began_at.elapsed() < FRESH,
         }
     }
 }
@@ -69,6 +80,7 @@ pub(super) async fn pull(
 ) -> Result<(Image, Option<Warning>), Broken> {
     let reference: Reference = image.parse().map_err(|error| Broken::Failed(format!("image `{image}`: {error}")))?;
     let reference = reference.to_string();
+    let looked_at = Instant::now();
     let here = tools.engine.image(&reference).await?;
     let wanted = match org.pull {
         Pull::Always => true,
@@ -84,10 +96,9 @@ pub(super) async fn pull(
             ))
         });
     }
-    // Without it here, one that was pulled a moment ago is gone again.
-    let asked_at = if here.is_some() { Instant::now().checked_sub(waited) } else { None };
-    let asked_at = asked_at.unwrap_or_else(Instant::now);
-    let failure = match shared(tools, org, &reference, asked_at, log).await? {
+    let since = looked_at.checked_sub(waited).unwrap_or(looked_at);
+    let wanted = Wanted { since, missed_at: here.is_none().then_some(looked_at) };
+    let failure = match shared(tools, org, &reference, wanted, log).await? {
         Ok(()) => {
             let pulled = tools.engine.image(&reference).await?;
             return pulled.map(|image| (image, None)).ok_or_else(|| {
@@ -139,13 +150,13 @@ async fn shared(
     tools: &Tools,
     org: &Org,
     reference: &str,
-    asked_at: Instant,
+    wanted: Wanted,
     log: &LogWriter,
 ) -> Result<Result<(), PullError>, Broken> {
     let credentials = credentials(org, reference)?;
     let account = credentials.as_ref().map_or("", |credentials| credentials.username.as_str());
     let key = format!("{account} {reference}");
-    let (mut flight, progress) = join(tools, key, reference, credentials, asked_at);
+    let (mut flight, progress) = join(tools, key, reference, credentials, wanted);
     match progress {
         Some(progress) => show(progress, log).await,
         None if flight.ended.borrow().is_some() => {
@@ -154,8 +165,8 @@ async fn shared(
         None => log.line(Stage::Pull, "another build pulls the same image: waiting for it"),
     }
     let ended = flight.ended.wait_for(Option::is_some).await;
-    let ended = ended.map(|result| result.clone()).unwrap_or_default();
-    Ok(ended.unwrap_or_else(|| Err(PullError::Failed("the pull was cut off".into()))))
+    let ended = ended.map(|ended| ended.clone()).unwrap_or_default();
+    Ok(ended.map(|(_, result)| result).unwrap_or_else(|| Err(PullError::Failed("the pull was cut off".into()))))
 }
 
 /// Returns the pull under way, and the progress of one that was begun here.
@@ -164,11 +175,11 @@ fn join(
     key: String,
     reference: &str,
     credentials: Option<Credentials>,
-    asked_at: Instant,
+    wanted: Wanted,
 ) -> (Flight, Option<mpsc::Receiver<PullProgress>>) {
     let mut flights = tools.pulls.lock();
     flights.retain(|_, flight| flight.is_kept());
-    if let Some(flight) = flights.get(&key).filter(|flight| flight.serves(asked_at)) {
+    if let Some(flight) = flights.get(&key).filter(|flight| flight.serves(wanted)) {
         return (flight.clone(), None);
     }
     let (landing, ended) = watch::channel(None);
@@ -178,7 +189,7 @@ fn join(
     let (engine, reference) = (tools.engine.clone(), reference.to_owned());
     tools.tasks.spawn(async move {
         let result = engine.pull(&reference, credentials.as_ref(), progress).await;
-        landing.send_replace(Some(result));
+        landing.send_replace(Some((Instant::now(), result)));
     });
     (flight, Some(shown))
 }
@@ -206,4 +217,25 @@ fn credentials(org: &Org, reference: &str) -> Result<Option<Credentials>, Broken
     })?;
     let password = secrecy::SecretString::from(text.trim_end_matches(['\r', '\n']));
     Ok(Some(Credentials { username: registry.username.clone(), password }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    #[tokio::test(start_paused = true)]
+    async fn s3_a_pull_that_ended_while_the_image_was_looked_for_serves_and_one_that_is_missed_since_does_not() {
+        let asked = Instant::now();
+        let (landing, ended) = watch::channel(None);
+        let flight = Flight { began_at: asked + SECOND, ended };
+        let wanted = |since, missed| Wanted { since, missed_at: Some(asked + SECOND * missed) };
+        assert!(flight.serves(wanted(asked + 2 * SECOND, 2)), "it goes on");
+        landing.send_replace(Some((asked + 3 * SECOND, Ok(()))));
+        assert!(flight.serves(wanted(asked, 2)));
+        assert!(!flight.serves(wanted(asked, 4)), "it is gone again");
+        assert!(!flight.serves(wanted(asked + 2 * SECOND, 2)), "it began before it was asked for");
+        assert!(flight.serves(Wanted { since: asked, missed_at: None }));
+    }
 }
