@@ -3,7 +3,8 @@
 use std::io::ErrorKind;
 use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+
+use tokio::time::Instant;
 
 use super::image::ResolvedImage;
 use super::log::{LogWriter, disk_is_low};
@@ -31,7 +32,7 @@ pub(super) async fn prepare(
     workspace: &Effective,
     org: &Org,
     record: &WorkspaceRecord,
-    waited: Duration,
+    asked_at: Instant,
     log: &LogWriter,
 ) -> Result<Prepared, Broken> {
     if disk_is_low(&tools.data_dir) {
@@ -50,7 +51,7 @@ pub(super) async fn prepare(
         )));
     }
     let mut warnings = Vec::new();
-    let (image, stale) = pull(tools, org, &workspace.image.value, waited, log).await?;
+    let (image, stale) = pull(tools, org, &workspace.image.value, asked_at, log).await?;
     warnings.extend(stale);
     let user = org.user.as_ref().map(|user| user.value.as_str());
     let resolved = tools.images.resolve(&workspace.image.value, &image, user).await?;

@@ -69,13 +69,12 @@ impl Pulls {
     }
 }
 
-/// Returns the image to build from, with a warning if it may be an old one. `waited`: how long ago the build was asked
-/// for.
+/// Returns the image to build from, with a warning if it may be an old one.
 pub(super) async fn pull(
     tools: &Tools,
     org: &Org,
     image: &str,
-    waited: Duration,
+    asked_at: Instant,
     log: &LogWriter,
 ) -> Result<(Image, Option<Warning>), Broken> {
     let reference: Reference = image.parse().map_err(|error| Broken::Failed(format!("image `{image}`: {error}")))?;
@@ -96,8 +95,7 @@ pub(super) async fn pull(
             ))
         });
     }
-    let since = looked_at.checked_sub(waited).unwrap_or(looked_at);
-    let wanted = Wanted { since, missed_at: here.is_none().then_some(looked_at) };
+    let wanted = Wanted { since: asked_at, missed_at: here.is_none().then_some(looked_at) };
     let failure = match shared(tools, org, &reference, wanted, log).await? {
         Ok(()) => {
             let pulled = tools.engine.image(&reference).await?;

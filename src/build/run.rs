@@ -8,6 +8,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::create::Plan;
@@ -28,8 +29,8 @@ use crate::store::{ContainerRecord, HomeRecord, StoreError, WorkspaceRecord};
 pub struct Job {
     pub record: WorkspaceRecord,
     pub number: BuildNumber,
-    /// Since it was asked for.
-    pub waited: Duration,
+    /// When it was asked for.
+    pub asked_at: Instant,
     pub in_force: InForce,
     /// Somebody cancels this build.
     pub cancel: CancellationToken,
@@ -190,7 +191,7 @@ impl Build<'_> {
     async fn stages(&self) -> Result<(), Broken> {
         let record = &self.job.record;
         self.begin(Stage::Pull).await;
-        let prepared = prepare(self.tools, &self.workspace, self.org, record, self.job.waited, self.log).await?;
+        let prepared = prepare(self.tools, &self.workspace, self.org, record, self.job.asked_at, self.log).await?;
         self.warn(prepared.warnings.clone());
         (self.tell)(Progress::Image { digest: prepared.image.digest.clone() }).await;
         let (workspace, org, build) = (&self.workspace, self.org, self.job.number);

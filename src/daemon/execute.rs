@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use futures_util::{FutureExt, StreamExt, TryStreamExt, stream};
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{Instrument, error, info_span};
@@ -213,7 +214,7 @@ impl Executor {
         &self,
         record: WorkspaceRecord,
         number: BuildNumber,
-        waited: Duration,
+        asked_at: Instant,
         in_force: InForce,
         cancel: CancellationToken,
     ) {
@@ -221,7 +222,7 @@ impl Executor {
         let span = info_span!("build", workspace = %id, build = number.0);
         let run = async move {
             let progress = executor.teller(&id);
-            let job = build::Job { record, number, waited, in_force, cancel, stopping: executor.stopping.clone() };
+            let job = build::Job { record, number, asked_at, in_force, cancel, stopping: executor.stopping.clone() };
             let outcome = build::run(&executor.tools, job, progress).await;
             executor.done(id, Done::Built { outcome }).await;
         };

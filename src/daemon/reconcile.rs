@@ -16,6 +16,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{broadcast, mpsc, watch};
+use tokio::time::Instant;
 use tracing::{error, info, warn};
 
 use super::activity::Memory;
@@ -289,11 +290,14 @@ impl Reconciler {
         build.warnings.clear();
         self.executor.save_build(id, &build).await;
         let number = build.number;
-        let waited = Duration::try_from(now.wall.duration_since(build.queued_at)).unwrap_or_default();
+        // Of a turn that lasts, `now` is its beginning.
+        let waited = self.executor.now().wall.duration_since(build.queued_at);
+        let begun_at = Instant::now();
+        let asked_at = begun_at.checked_sub(Duration::try_from(waited).unwrap_or_default()).unwrap_or(begun_at);
         tracked.build = Some(build);
         let (record, executor) = (tracked.record.clone(), &self.executor);
         let doing = Doing::Building { stage: crate::model::Stage::Pull, since: now.wall };
-        tracked.begin(doing, |cancel| executor.build(record, number, waited, in_force, cancel));
+        tracked.begin(doing, |cancel| executor.build(record, number, asked_at, in_force, cancel));
     }
 
     /// Takes in what the engine tells; returns whether that calls for a turn. The end of an exec, as each health check

@@ -2,11 +2,12 @@
 
 use std::collections::BTreeSet;
 use std::path::Path;
+use std::time::Duration;
 
 use hearthd::docker::{BollardEngine, Credentials, Engine, PullError};
 use tokio::sync::mpsc;
 
-use crate::support::proxy::Proxy;
+use crate::support::proxy::{Fault, Proxy};
 use crate::support::registry::{PASSWORD, USERNAME};
 use crate::support::{Daemon, Image, Registry, wait_for};
 
@@ -62,8 +63,8 @@ async fn l6_a_private_registry_wants_its_credentials() {
     pull(&name, Some(&credentials(PASSWORD))).await.unwrap();
 }
 
-#[test]
-fn s3_what_is_asked_for_together_pulls_its_image_once_whatever_max_builds_is() {
+/// Declares six workspaces of one image, two to be built at a time; `fault`: of the engine, once the pull has begun.
+fn six_at_once(fault: Option<Fault>) {
     let (proxy, registry) = (Proxy::start(), Registry::start());
     let name = registry.push(&Image::coder().import(), "dev:latest");
     let mut config = format!("[orgs.acme]\nimage = \"{name}\"\npull = \"always\"\nstop_grace = \"1s\"\n");
@@ -71,6 +72,8 @@ fn s3_what_is_asked_for_together_pulls_its_image_once_whatever_max_builds_is() {
         config += &format!("[users.u{n}]\norgs = [\"acme\"]\n[users.u{n}.workspaces.main]\n");
     }
     let daemon = Daemon::start_with(&format!("max_builds = 2\n{}", proxy.server()), &config);
+    wait_for("the pull", || (proxy.asked("/images/create?") > 0).then_some(()).ok_or_else(|| "none".to_owned()));
+    proxy.set(fault);
     wait_for("all to run", || {
         let list = daemon.hearth(&["list", "--json"]).json();
         let count = |state| list.as_array().unwrap().iter().filter(|one| one["state"] == state).count();
@@ -80,4 +83,14 @@ fn s3_what_is_asked_for_together_pulls_its_image_once_whatever_max_builds_is() {
     assert_eq!(proxy.asked("/images/create?"), 1);
     daemon.hearth(&["rebuild", "u0/main"]).ok();
     assert_eq!(proxy.asked("/images/create?"), 2, "what is asked for later is pulled anew");
+}
+
+#[test]
+fn s3_what_is_asked_for_together_pulls_its_image_once_whatever_max_builds_is() {
+    six_at_once(None);
+}
+
+#[test]
+fn s3_what_is_asked_for_together_pulls_its_image_once_however_slow_docker_is() {
+    six_at_once(Some(Fault::Slow(Duration::from_millis(50))));
 }
