@@ -18,8 +18,8 @@ use crate::config::settings::{Org, Pull};
 use crate::docker::{Credentials, Image, PullError, PullProgress};
 use crate::model::{Hook, Stage, Warning, WarningKind};
 
-/// For how long a pull may serve builds that were asked for before it, however long they waited.
-const FRESH: Duration = Duration::from_secs(600);
+/// For how long after its end a pull may serve builds that were asked for before it: as long as a storm may last.
+const FRESH: Duration = Duration::from_secs(2 * 3600);
 
 /// A pull, under way or ended.
 #[derive(Debug, Clone)]
@@ -54,7 +54,7 @@ impl Flight {
     fn is_kept(&self) -> bool {
         match &*self.ended.borrow() {
             None => self.ended.has_changed().is_ok(),
-            Some((_, result)) => result.is_ok() && self.began_at.elapsed() < FRESH,
+            Some((ended_at, result)) => result.is_ok() && ended_at.elapsed() < FRESH,
         }
     }
 }
@@ -235,5 +235,17 @@ mod tests {
         assert!(!flight.serves(wanted(asked, 4)), "it is gone again");
         assert!(!flight.serves(wanted(asked + 2 * SECOND, 2)), "it began before it was asked for");
         assert!(flight.serves(Wanted { since: asked, missed_at: None }));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn s3_a_pull_serves_a_storm_that_lasts_an_hour() {
+        let (landing, ended) = watch::channel(None);
+        let flight = Flight { began_at: Instant::now(), ended };
+        tokio::time::advance(1800 * SECOND).await;
+        landing.send_replace(Some((Instant::now(), Ok(()))));
+        tokio::time::advance(3600 * SECOND).await;
+        assert!(flight.is_kept());
+        tokio::time::advance(3601 * SECOND).await;
+        assert!(!flight.is_kept());
     }
 }

@@ -113,7 +113,7 @@ pub struct Zone {
     pub zone: TimeZone,
 }
 
-/// The database has one zone of a name. To compare what a zone is made of takes a hundred times as long.
+/// The database has one zone of a name, whose rules it may change. To compare what a zone is made of takes a hundred times as long.
 impl PartialEq for Zone {
     fn eq(&self, other: &Self) -> bool {
         self.name == other.name

@@ -80,7 +80,7 @@ impl Schedules {
     }
 
     /// Makes the plans of what is in force, where that has changed.
-    fn plan(&mut self, in_force: InForce, now: Moment) {
+    pub(super) fn plan(&mut self, in_force: InForce, now: Moment) {
         let same = |made: &InForce| {
             Arc::ptr_eq(&made.settings, &in_force.settings) && Arc::ptr_eq(&made.members, &in_force.members)
         };
@@ -98,9 +98,7 @@ impl Schedules {
                 let known = Known::new(plan.clone(), now);
                 Entry::new(Kept { known, declared_at: now, asked_for_at: None }, false)
             });
-            if entry.plan != plan {
-                (entry.plan, entry.asked) = (plan, None);
-            }
+            (entry.plan, entry.asked) = (plan, None);
             (entry.pause_after, entry.is_fresh) = (org.auto_start_pause_after, false);
         }
         self.made_of = Some(in_force);
@@ -209,7 +207,6 @@ fn doing(tracked: &Tracked) -> Workspace {
 impl Reconciler {
     /// Asks the schedules whose time has come and does what they answer.
     pub(super) async fn turn_schedules(&mut self, now: Now) {
-        self.schedules.plan(self.in_force(), now.wall);
         self.schedules.note_touched(&self.world.workspaces);
         let (mut starts, mut happened) = (Vec::new(), Vec::new());
         for (id, entry) in &mut self.schedules.entries {

@@ -15,6 +15,7 @@ use crate::build::{self, Unmeasured};
 use crate::config::settings::Limit;
 use crate::decide::Observed;
 use crate::handle::EngineView;
+use crate::helper::bundle::MEASURE_LIMIT;
 use crate::model::{Now, WorkspaceId};
 use crate::store::ContainerRecord;
 
@@ -120,7 +121,9 @@ impl Rota {
 
     fn end(&mut self, now: Duration) {
         if let Some(began) = self.under_way.take() {
-            self.free_at = now + PAUSE.max(now.saturating_sub(began) * PAUSE_TIMES);
+            // The host may have been suspended meanwhile.
+            let took = now.saturating_sub(began).min(MEASURE_LIMIT);
+            self.free_at = now + PAUSE.max(took * PAUSE_TIMES);
             self.next_at = None;
         }
     }
@@ -255,6 +258,16 @@ mod tests {
         let times = |n| all.iter().filter(|(_, of)| *of == id(n)).count();
         let counts: Vec<_> = (0..200).map(times).collect();
         assert!(counts.iter().max().unwrap() - counts.iter().min().unwrap() <= 1, "{counts:?}");
+    }
+
+    #[test]
+    fn p8_a_host_that_was_suspended_meanwhile_holds_nobody_up_for_days() {
+        let mut rota = Rota::default();
+        rota.begin(HOUR);
+        rota.end(9 * HOUR);
+        let home = id(0);
+        let Turn::Wait(left) = rota.choose([(HOUR, &home)].into_iter(), 9 * HOUR) else { panic!("at once") };
+        assert!(left <= 10 * MINUTE, "{left:?}");
     }
 
     #[test]

@@ -26,6 +26,8 @@ pub(super) fn run(args: &[&str]) -> ExitCode {
     let [home] = args else { return complain("usage: hearth measure HOME") };
     // Behind everything that the user does; the disk's scheduler goes by it as well.
     let _ = rustix::process::nice(19);
+    // Where the workspace's memory is used up, this process goes before any of theirs.
+    let _ = std::fs::write("/proc/self/oom_score_adj", "1000");
     // Ends this process: a disk that does not answer must not keep it, nor must a hearthd that was killed.
     nix::unistd::alarm::set(u32::try_from(MEASURE_LIMIT.as_secs()).unwrap_or(u32::MAX));
     match measure(Path::new(home), MOST) {

@@ -334,3 +334,16 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn s1_a_zone_whose_rules_changed_counts_as_it_is_now() {
+    let old = plan("09:00", ALL, "UTC");
+    let mut new = old.clone();
+    // As after an update of the zone database: another offset under the same name.
+    new.zone.zone = jiff::tz::TimeZone::fixed(jiff::tz::offset(1));
+    let known = looked(&old, "2026-11-24T07:00:00Z");
+    let due = turn(known, &new, facts(Workspace::Off), at("2026-11-24T08:00:00Z"));
+    assert!(due.start, "{:?}", outcomes(&due));
+    let still = turn(due.known, &new, facts(Workspace::Off), at("2026-11-24T08:00:01Z"));
+    assert!(still.start, "{:?}", outcomes(&still));
+}
