@@ -86,8 +86,12 @@ impl Ledger {
         let before = self.seen.take().filter(|seen| seen.container == sample.container);
         let earlier = self.earlier.take().filter(|(container, _)| *container == sample.container);
         let earlier = earlier.as_ref().map(|(_, memory)| (memory, memory.base_at()));
-        let known = before.as_ref().map(|seen| (&seen.memory, seen.at)).or(earlier);
+        let sighted = before.as_ref().filter(|seen| seen.blind.is_none());
+        let known = sighted.map(|seen| (&seen.memory, seen.at)).or(earlier);
         let (judged, memory) = judge(&sample, policy, known, now);
+        // What a look did not see is counted from what is known of before it.
+        let kept =
+            known.filter(|_| sample.blind.is_some()).map(|(memory, _)| (sample.container.clone(), memory.clone()));
         let open = |judged: &&Judged| judged.counts == Counts::WhileOpen;
         // It ended between the two looks: idle counts from the later one.
         for ended in before.iter().flat_map(|seen| &seen.judged).filter(open) {
@@ -103,6 +107,7 @@ impl Ledger {
         if sample.blind.is_none() {
             self.observed_at = Some(now.stamp());
         }
+        self.earlier = kept;
         let Sample { container, outgoing, blind, live: _ } = sample;
         self.seen = Some(Seen { container, at: now.stamp(), judged, outgoing, blind, memory });
     }
@@ -202,7 +207,7 @@ impl Ledger {
 
     /// Returns what the next look is compared with, and of which container it is.
     fn memory(&self) -> Option<(&String, &Memory)> {
-        let seen = self.seen.as_ref().map(|seen| (&seen.container, &seen.memory));
+        let seen = self.seen.as_ref().filter(|seen| seen.blind.is_none()).map(|seen| (&seen.container, &seen.memory));
         seen.or(self.earlier.as_ref().map(|(container, memory)| (container, memory)))
     }
 

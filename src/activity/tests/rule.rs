@@ -288,6 +288,32 @@ fn p8_a_first_look_does_not_take_an_old_connections_whole_traffic_for_use() {
 }
 
 #[test]
+fn p3_nor_does_one_after_a_look_that_was_blind() {
+    for known in [false, true] {
+        let mut world = World::new(HOUR);
+        world.connect(1, 50 << 20, 0);
+        if known {
+            world.look();
+            world.pass(MINUTE);
+        }
+        for blind in [true, false, true, true, false] {
+            world.blind = blind;
+            world.look();
+            world.pass(10 * MINUTE);
+        }
+        assert!(world.ledger.last_activity().is_none(), "{:?}", world.ledger.last_activity());
+        // What went through while nobody saw counts.
+        world.blind = true;
+        world.look();
+        world.connections.get_mut(&1).unwrap().payload += 50 << 20;
+        world.pass(10 * MINUTE);
+        world.blind = false;
+        world.look();
+        assert!(world.ledger.last_activity().is_some());
+    }
+}
+
+#[test]
 fn p3_samples_are_an_eighth_of_the_shortest_threshold_apart() {
     let after = |span| Limit::After(span);
     assert_eq!(sampling([after(5 * SECOND), Limit::Never]), SECOND);
