@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use crate::activity::{Outlook, Step};
 use crate::model::{
-    BuildReason, BuildRecord, BuildResult, Moment, Now, OffReason, Outdated, Power, Stage, Stamp, State, StopReason,
-    Warning,
+    BuildReason, BuildRecord, BuildResult, Hook, Moment, Now, OffReason, Outdated, Power, Stage, Stamp, State,
+    StopReason, Warning, WarningKind,
 };
 use crate::mutant;
 
@@ -52,6 +52,8 @@ pub enum Observed {
     },
     /// It is there and does not run.
     Ended,
+    /// It runs, and somebody else started it: it has nothing that is injected.
+    Restarted,
 }
 
 /// What is under way for a workspace; at most one thing.
@@ -105,6 +107,8 @@ pub struct Decision {
     pub ask_again_at: Option<Moment>,
 }
 
+const IS_PAUSED: &str = "its container is paused, by someone other than hearth: `docker unpause` lets it go on";
+
 /// How often a container may end in [`WINDOW`] before the workspace counts as failed (rule L9).
 pub const ENDS_ALLOWED: usize = 5;
 /// See [`ENDS_ALLOWED`].
@@ -124,10 +128,11 @@ pub fn decide(facts: &Facts<'_>, now: Now) -> Decision {
     }
     match (facts.power, facts.container) {
         (Power::Off { why }, Observed::None) => decision(Action::Nothing, off_text(why)),
-        (Power::Off { why }, Observed::Running { .. } | Observed::Paused { .. } | Observed::Ended) => {
-            decision(Action::Stop(stop_reason(why)), off_text(why))
-        }
-        (Power::On, Observed::Running { .. } | Observed::Paused { .. } | Observed::Ended)
+        (
+            Power::Off { why },
+            Observed::Running { .. } | Observed::Paused { .. } | Observed::Ended | Observed::Restarted,
+        ) => decision(Action::Stop(stop_reason(why)), off_text(why)),
+        (Power::On, Observed::Running { .. } | Observed::Paused { .. } | Observed::Ended | Observed::Restarted)
             if !facts.has_container && !mutant::is_on("leftovers stay") =>
         {
             decision(Action::Clear, "its build failed and could not remove what it had made: it is removed")
@@ -136,14 +141,15 @@ pub fn decide(facts: &Facts<'_>, now: Now) -> Decision {
             recover(facts, now, "it was started without its secrets", "they are brought in")
         }
         (Power::On, Observed::Running { .. }) => by_use(facts, "it runs"),
-        (Power::On, Observed::Paused { .. }) => {
-            by_use(facts, "its container is paused, by someone other than hearth: `docker unpause` lets it go on")
-        }
+        (Power::On, Observed::Paused { .. }) => by_use(facts, IS_PAUSED),
         (Power::On, Observed::Ended) if facts.overdue => {
             decision(Action::Stop(StopReason::AutoOff), "its container ended, and its time without use was over")
         }
         (Power::On, Observed::Ended) => {
             recover(facts, now, "its container ended without being asked", "it is started again")
+        }
+        (Power::On, Observed::Restarted) => {
+            recover(facts, now, "somebody started its container by hand", "its secrets are brought in")
         }
         (Power::On, Observed::None) => match facts.build {
             Some(build) if facts.has_container || build.result == Some(BuildResult::Ok) => {
@@ -203,6 +209,11 @@ fn back_off(n: usize) -> Duration {
     }
 }
 
+fn paused() -> Warning {
+    let (hook, kind) = (Hook::Container, WarningKind::Paused);
+    Warning { hook, kind, exit_code: None, message: IS_PAUSED.into(), tail: Vec::new() }
+}
+
 /// Derives the state that people are shown.
 pub fn state(facts: &Facts<'_>) -> State {
     let number = facts.build.map_or(crate::model::BuildNumber(0), |build| build.number);
@@ -216,12 +227,18 @@ pub fn state(facts: &Facts<'_>) -> State {
         return State::Queued { build: build.number, since: build.queued_at };
     }
     match (facts.power, facts.container) {
-        (_, Observed::Running { since } | Observed::Paused { since }) => {
+        (_, Observed::Running { since }) => {
             State::Running { since, warnings: facts.warnings.to_vec(), outdated: facts.outdated.to_vec() }
         }
+        (_, Observed::Paused { since }) => {
+            let warnings = facts.warnings.iter().cloned().chain([paused()]).collect();
+            State::Running { since, warnings, outdated: facts.outdated.to_vec() }
+        }
         (Power::Off { why }, Observed::None) => State::Off { since: facts.power_since, why },
-        (Power::Off { why }, Observed::Ended) => State::Stopping { why: stop_reason(why), since: facts.power_since },
-        (Power::On, Observed::Ended) => State::Queued { build: number, since: facts.power_since },
+        (Power::Off { why }, Observed::Ended | Observed::Restarted) => {
+            State::Stopping { why: stop_reason(why), since: facts.power_since }
+        }
+        (Power::On, Observed::Ended | Observed::Restarted) => State::Queued { build: number, since: facts.power_since },
         (Power::On, Observed::None) => match facts.build {
             Some(build) if build.result == Some(BuildResult::Failed) => State::Failed {
                 since: build.ended_at.unwrap_or(build.queued_at),
@@ -340,10 +357,12 @@ mod tests {
             (Power::On, RUNNING, Some(&cancelled), Action::Nothing, StateName::Running),
             (Power::On, PAUSED, Some(&ok), Action::Nothing, StateName::Running),
             (Power::On, Observed::Ended, Some(&ok), Action::Recover, StateName::Queued),
+            (Power::On, Observed::Restarted, Some(&ok), Action::Recover, StateName::Queued),
             (STOPPED, Observed::None, Some(&ok), Action::Nothing, StateName::Off),
             (STOPPED, RUNNING, Some(&ok), stop, StateName::Running),
             (STOPPED, PAUSED, Some(&ok), stop, StateName::Running),
             (STOPPED, Observed::Ended, Some(&ok), stop, StateName::Stopping),
+            (STOPPED, Observed::Restarted, Some(&ok), stop, StateName::Stopping),
             (STOPPED, Observed::None, Some(&cancelled), Action::Nothing, StateName::Off),
         ];
         for (power, container, build, action, name) in cases {

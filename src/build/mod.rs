@@ -4,7 +4,7 @@
 //! Stages use the engine and the model; what happens next is decided by who called them.
 
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio_util::task::TaskTracker;
 
@@ -39,9 +39,10 @@ pub use measure::{Unmeasured, measure};
 pub use network::remove_unused as remove_unused_networks;
 pub use own::{HandOver, HandOverError, hand_over};
 pub use pull::Pulls;
+pub use request::fingerprint;
 pub use run::{Job, Progress, Tell, inside, run};
 pub use stop::stop;
-pub use tend::{Unrecovered, personalize_again, recover, take_over, update_limits};
+pub use tend::{Unrecovered, personalize_again, recover, renew_secrets, take_over, update_limits};
 pub use user::{ImageUser, UserRefusal};
 pub use volume::{Emptied, Undecided, delete_for_good};
 
@@ -60,9 +61,23 @@ pub struct Tools {
     /// The static `hearth` on the host that every container runs.
     pub hearth: PathBuf,
     pub tasks: TaskTracker,
+    /// Where the engine keeps what it has, as it said last.
+    pub disks: Mutex<Vec<PathBuf>>,
 }
 
 impl Tools {
+    /// Returns a disk of the engine that has no room for another build. It may be on another host: then none.
+    fn low_disk(&self) -> Option<PathBuf> {
+        let disks = self.disks.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        disks.into_iter().find(|disk| disk.exists() && log::disk_is_low(disk))
+    }
+
+    /// Returns whether a disk of the engine may be full.
+    fn lacks_room(&self) -> bool {
+        let here = self.disks.lock().unwrap_or_else(PoisonError::into_inner).iter().any(|disk| disk.exists());
+        !here || self.low_disk().is_some()
+    }
+
     /// Returns whether a container is the workspace's own. `recorded` is the id in the database.
     pub fn is_ours(&self, container: &Container, workspace: &WorkspaceId, recorded: Option<&str>) -> bool {
         labels::is_our_container(container, &self.instance, self.doors.sockets(), workspace, recorded)

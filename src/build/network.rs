@@ -50,7 +50,7 @@ pub(super) async fn ensure(tools: &Tools, org: &Org) -> Result<String, Broken> {
                  org a `subnet`, or remove networks that nobody uses",
                 spec.name
             )),
-            Broken::Away(_) => refused,
+            Broken::NoRoom(_) | Broken::Away(_) => refused,
         }
     })?;
     Ok(spec.name)

@@ -41,13 +41,11 @@ pub(super) async fn prepare(
             tools.data_dir.display()
         )));
     }
-    // It may be on another host.
-    let root = tools.engine.version().await?.root;
-    if root.exists() && disk_is_low(&root) {
+    if let Some(disk) = tools.low_disk() {
         return Err(Broken::Failed(format!(
             "less than 5 % of Docker's disk is free, so nothing is built: `df -h {}` shows it, and `docker system df` \
              what fills it",
-            root.display()
+            disk.display()
         )));
     }
     let mut warnings = Vec::new();

@@ -60,8 +60,23 @@ pub enum Progress {
 pub(super) enum Broken {
     /// A person can do something about it.
     Failed(String),
+    /// A disk is full: nobody's fault in here, and there will be room again.
+    NoRoom(String),
     /// Docker is away: the build is taken up again (rule L12).
     Away(String),
+}
+
+impl Broken {
+    /// Tells what the engine failed of because its disk is full, and names the next step: it names no disk by itself. It
+    /// says the same of other things, such as control groups.
+    pub(super) fn for_want_of_room(self, lacks_room: impl FnOnce() -> bool) -> Self {
+        match self {
+            Broken::Failed(why) if why.contains("no space left on device") && lacks_room() => {
+                Broken::NoRoom(format!("{why}. Docker's disk is full: `docker system df` shows what fills it"))
+            }
+            broken @ (Broken::Failed(_) | Broken::NoRoom(_) | Broken::Away(_)) => broken,
+        }
+    }
 }
 
 impl From<EngineError> for Broken {
@@ -104,7 +119,9 @@ impl From<HandOverError> for Broken {
 
 impl From<StoreError> for Broken {
     fn from(error: StoreError) -> Self {
-        Broken::Failed(format!("{:#}", anyhow::Error::from(error)))
+        let full = matches!(error, StoreError::DiskFull { .. });
+        let why = format!("{:#}", anyhow::Error::from(error));
+        if full { Broken::NoRoom(why) } else { Broken::Failed(why) }
     }
 }
 
@@ -139,14 +156,13 @@ pub async fn run(tools: &Tools, job: Job, tell: Tell) -> Outcome {
     };
     let kept = !gave_way.load(Ordering::Relaxed);
     let warnings = warnings.lock().unwrap_or_else(PoisonError::into_inner).clone();
-    match ended {
+    match ended.map(|ended| ended.map_err(|broken| broken.for_want_of_room(|| tools.lacks_room()))) {
         Some(Ok(())) => Outcome::Running { warnings },
         Some(Err(Broken::Away(why))) => {
             log.line(build.at(), &format!("{why}: this build is taken up again when Docker is back"));
             Outcome::Interrupted { why }
         }
-        Some(Err(Broken::Failed(failure))) => {
-            let failure = with_next_step(failure);
+        Some(Err(Broken::Failed(failure) | Broken::NoRoom(failure))) => {
             log.line(build.at(), &format!("failed: {failure}"));
             build.clear(kept, Duration::ZERO).await;
             Outcome::Failed { failure, warnings, kept }
@@ -158,19 +174,6 @@ pub async fn run(tools: &Tools, job: Job, tell: Tell) -> Outcome {
             build.clear(kept, grace).await;
             Outcome::Cancelled { kept }
         }
-    }
-}
-
-/// Returns whether that is what an engine says whose disk is full.
-pub(super) fn lacks_room(failure: &str) -> bool {
-    failure.contains("no space left on device")
-}
-
-/// Adds what is to be done about an engine without room: it names no disk by itself.
-fn with_next_step(failure: String) -> String {
-    match lacks_room(&failure) {
-        true => format!("{failure}. Docker's disk is full: `docker system df` shows what fills it"),
-        false => failure,
     }
 }
 
@@ -332,12 +335,24 @@ pub fn inside(container: &ContainerRecord) -> Inside {
 
 #[cfg(test)]
 mod tests {
+    use std::path::PathBuf;
+
     use super::*;
 
     #[test]
-    fn l12_an_engine_without_room_is_named_with_the_next_step() {
-        let failure = "Docker refuses: write /var/lib/docker/tmp/x: no space left on device".to_owned();
-        assert!(with_next_step(failure).ends_with("`docker system df` shows what fills it"));
-        assert_eq!(with_next_step("no such image".into()), "no such image");
+    fn l12_a_database_without_room_is_not_taken_for_a_failure() {
+        let full = StoreError::DiskFull { path: PathBuf::from("/var/lib/hearth/hearth.db") };
+        assert!(matches!(full.into(), Broken::NoRoom(why) if why.contains("/var/lib/hearth")));
+        let other = StoreError::Locked { path: PathBuf::from("/var/lib/hearth/hearth.db") };
+        assert!(matches!(other.into(), Broken::Failed(_)));
+    }
+
+    #[test]
+    fn l12_no_space_is_said_of_dockers_disk_only_where_that_may_be() {
+        let broken = || Broken::Failed("mkdir /sys/fs/cgroup/x: no space left on device".into());
+        let Broken::NoRoom(why) = broken().for_want_of_room(|| true) else { panic!("it is full") };
+        assert!(why.ends_with("`docker system df` shows what fills it"), "{why}");
+        assert!(matches!(broken().for_want_of_room(|| false), Broken::Failed(_)));
+        assert!(matches!(Broken::Failed("no such image".into()).for_want_of_room(|| true), Broken::Failed(_)));
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::create::limits;
 use super::log::LogWriter;
-use super::run::{Broken, Progress, Tell, inside, lacks_room, started_at};
+use super::run::{Broken, Progress, Tell, inside, started_at};
 use super::{Tools, hooks, request};
 use crate::config::settings::Org;
 use crate::config::{Effective, InForce, SpecSummary};
@@ -19,7 +19,7 @@ use crate::store::{ContainerRecord, HomeRecord, WorkspaceRecord};
 pub enum Unrecovered {
     /// The engine went away: it is tried again when that is back, and counts for nothing.
     Away(String),
-    /// The engine's disk is full: it is tried again, and counts for nothing either.
+    /// A disk is full: it is tried again, and counts for nothing either.
     NoRoom(String),
     Failed(String),
 }
@@ -27,7 +27,7 @@ pub enum Unrecovered {
 impl From<Broken> for Unrecovered {
     fn from(broken: Broken) -> Self {
         match broken {
-            Broken::Failed(why) if lacks_room(&why) => Self::NoRoom(why),
+            Broken::NoRoom(why) => Self::NoRoom(why),
             Broken::Failed(why) => Self::Failed(why),
             Broken::Away(why) => Self::Away(why),
         }
@@ -44,7 +44,8 @@ pub async fn recover(
     in_force: &InForce,
     tell: Tell,
 ) -> Result<(), Unrecovered> {
-    again(tools, &record, in_force, tell).await.map_err(Unrecovered::from)
+    let recovered = again(tools, &record, in_force, tell).await;
+    recovered.map_err(|broken| broken.for_want_of_room(|| tools.lacks_room()).into())
 }
 
 async fn again(tools: &Tools, record: &WorkspaceRecord, in_force: &InForce, tell: Tell) -> Result<(), Broken> {
@@ -80,7 +81,7 @@ pub async fn take_over(
         log.line(Stage::Inject, "the database did not know this container: it is taken over with fresh secrets");
         let_in(tools, &record, container, in_force, &log, tell).await
     };
-    taking.await.map_err(Unrecovered::from)
+    taking.await.map_err(|broken: Broken| broken.for_want_of_room(|| tools.lacks_room()).into())
 }
 
 /// What the engine says of a container that hearthd made and does not remember.
@@ -188,9 +189,30 @@ pub async fn personalize_again(
         Ok(hooks.personalize(&facts, dotfiles, org.hook_timeout).await?.warnings)
     };
     result.await.unwrap_or_else(|broken| {
-        let (Broken::Failed(message) | Broken::Away(message)) = broken;
+        let (Broken::Failed(message) | Broken::NoRoom(message) | Broken::Away(message)) = broken;
         vec![Warning { hook: Hook::Personalize, kind: WarningKind::Other, exit_code: None, message, tail: Vec::new() }]
     })
+}
+
+/// Brings the org's secrets, its Git hosts and the user's names in a running container in line; its token stays (rule C6).
+pub async fn renew_secrets(tools: &Tools, record: &WorkspaceRecord, in_force: &InForce) {
+    let renewed = async {
+        let Some(container) = &record.container else { return Ok(()) };
+        let (workspace, org) = declared(record, in_force)?;
+        let (user, log) = (inhabitant(container), tools.logs.open(record.number, container.build));
+        let mut collected = request::collect(tools.data_dir.clone(), &workspace, org, user.clone(), false).await?;
+        collected.request.token = None;
+        let (engine, id) = (tools.engine.as_ref(), ContainerId(container.id.clone()));
+        let hooks = hooks::Inside { engine, container: &id, user: &user, env: &[], log: &log };
+        hooks.inject(&collected.request).await?;
+        Ok::<_, Broken>(())
+    };
+    match renewed.await {
+        Ok(()) => tracing::info!(workspace = %record.id, "its secrets were renewed while it runs"),
+        Err(Broken::Failed(why) | Broken::NoRoom(why) | Broken::Away(why)) => {
+            tracing::warn!(workspace = %record.id, "its secrets could not be renewed, its next build brings them: {why}");
+        }
+    }
 }
 
 /// Brings cpus, memory and pids of a running container in line; returns what it is made of then. A limit that the

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use tokio::sync::{broadcast, mpsc, watch};
 use tokio_util::sync::CancellationToken;
@@ -83,6 +83,7 @@ pub(super) async fn assemble(
         data_dir: server.data_dir.clone(),
         hearth,
         tasks: tasks.clone(),
+        disks: Mutex::default(),
     });
     store.number_above(highest(&[&server.run_dir.join("workspace"), &server.data_dir.join("logs")])).await?;
     let mut world = remember(&store, now, &boot_id).await?;

@@ -1,12 +1,12 @@
 //! Acts: one task per operation, which reports back to the loop. Makes no choices.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use futures_util::{FutureExt, StreamExt, TryStreamExt, stream};
 use tokio::sync::mpsc;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{Instrument, error, info_span};
@@ -42,6 +42,8 @@ pub(super) struct Look {
     pub(super) containers: Vec<Container>,
     /// Those that were looked at more closely.
     pub(super) lives: BTreeMap<ContainerId, Life>,
+    /// Those of which the engine did not say what they do, and why.
+    pub(super) unanswered: BTreeMap<ContainerId, String>,
 }
 
 /// What a container does, when it was started, and when it ended last.
@@ -62,6 +64,8 @@ pub(super) struct Door {
 
 /// How many containers are looked at more closely at a time.
 const CLOSE_LOOKS: usize = 16;
+/// How long the engine may take for each of them: one that it is stuck on does not hide all others.
+const CLOSE_LOOK: Duration = Duration::from_secs(1);
 
 /// How an operation ended.
 #[derive(Debug)]
@@ -173,6 +177,9 @@ impl Executor {
         self.tasks.spawn(async move {
             let look = async {
                 let version = if known { None } else { Some(tools.engine.version().await?) };
+                if let Some(version) = &version {
+                    tools.disks.lock().unwrap_or_else(PoisonError::into_inner).clone_from(&version.disks);
+                }
                 let mut containers = tools.engine.containers(tools.instance.as_str()).await?;
                 let looked_at =
                     containers.iter().filter(|container| match (container.status, ours.get(&container.id)) {
@@ -183,12 +190,18 @@ impl Executor {
                 let asked: Vec<_> =
                     looked_at.map(|container| life(tools.engine.clone(), container.id.clone())).collect();
                 let asked = stream::iter(asked).buffered(CLOSE_LOOKS).try_collect::<Vec<_>>().await?;
-                let lives: BTreeMap<_, _> = asked.into_iter().flatten().collect();
+                let (mut lives, mut unanswered) = (BTreeMap::new(), BTreeMap::new());
+                for (id, life) in asked {
+                    match life {
+                        Ok(life) => lives.extend(life.map(|life| (id, life))),
+                        Err(why) => drop(unanswered.insert(id, why)),
+                    }
+                }
                 // The list is of what the engine wrote down, which it cannot where its disk is full.
                 for container in &mut containers {
-                    container.status = lives.get(&container.id).map_or(container.status, |life: &Life| life.status);
+                    container.status = lives.get(&container.id).map_or(container.status, |life| life.status);
                 }
-                Ok(Look { version, containers, lives })
+                Ok(Look { version, containers, lives, unanswered })
             };
             let answer = look.await;
             let _ = reports.send(Report::Looked { number, answer }).await;
@@ -307,13 +320,16 @@ impl Executor {
         self.tasks.spawn(run.instrument(span));
     }
 
-    /// Brings cpus, memory and pids of a running container in line (rule C6).
-    pub(super) fn update_limits(&self, record: WorkspaceRecord, in_force: InForce) {
+    /// Brings a running container in line: cpus, memory and pids, or what was injected (rule C6).
+    pub(super) fn update(&self, record: WorkspaceRecord, limits: bool, secrets: bool, in_force: InForce) {
         let executor = self.clone();
         let span = info_span!("update", workspace = %record.id);
         let run = async move {
             let id = record.id.clone();
-            let container = build::update_limits(&executor.tools, record, &in_force).await;
+            if secrets {
+                build::renew_secrets(&executor.tools, &record, &in_force).await;
+            }
+            let container = if limits { build::update_limits(&executor.tools, record, &in_force).await } else { None };
             executor.done(id, Done::Tended { container }).await;
         };
         self.tasks.spawn(run.instrument(span));
@@ -333,11 +349,20 @@ impl Executor {
     }
 }
 
-/// Looks what a container does, when it was started, and when it ended.
-async fn life(engine: Arc<dyn Engine>, id: ContainerId) -> Result<Option<(ContainerId, Life)>, EngineError> {
-    let found = engine.container(&id.0).await?;
-    Ok(found.map(|found| {
+/// Looks what a container does, when it was started, and when it ended; says why where the engine does not tell.
+async fn life(
+    engine: Arc<dyn Engine>,
+    id: ContainerId,
+) -> Result<(ContainerId, Result<Option<Life>, String>), EngineError> {
+    let found = match timeout(CLOSE_LOOK, engine.container(&id.0)).await {
+        Ok(Ok(found)) => found,
+        Ok(Err(error @ EngineError::Away(_))) => return Err(error),
+        Ok(Err(error)) => return Ok((id, Err(error.to_string()))),
+        Err(_) => return Ok((id, Err(format!("no answer in {CLOSE_LOOK:?}")))),
+    };
+    let life = found.map(|found| {
         let status = found.container.status;
-        (id, Life { status, started_at: found.started_at, ended_at: found.finished_at })
-    }))
+        Life { status, started_at: found.started_at, ended_at: found.finished_at }
+    });
+    Ok((id, Ok(life)))
 }

@@ -1,6 +1,6 @@
 //! When the engine is looked at, and how soon one that does not answer counts as away (rule L12).
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use tracing::error;
@@ -41,6 +41,8 @@ pub(super) struct Looks {
     pub(super) touched: BTreeSet<ContainerId>,
     /// How many more looks an event asks for: the engine's list shows what it told only after a while.
     settling: usize,
+    /// Containers of which the engine did not say what they do.
+    pub(super) stuck: BTreeSet<ContainerId>,
     /// As the engine last said.
     pub(super) version: Option<(String, String)>,
 }
@@ -54,6 +56,18 @@ impl Looks {
     pub(super) fn after_event(&mut self) {
         self.wanted = true;
         self.settling = SETTLE.len();
+    }
+
+    /// Notes of which containers the engine did not say what they do, and why: it is asked again soon.
+    pub(super) fn unanswered(&mut self, unanswered: BTreeMap<ContainerId, String>, now: Now) {
+        for (id, why) in unanswered.iter().filter(|(id, _)| !self.stuck.contains(*id)) {
+            error!("Docker lists container {id} and does not say what it does: {why}; asked again every {RETRY:?}");
+        }
+        self.stuck = unanswered.into_keys().collect();
+        if !self.stuck.is_empty() {
+            self.touched.extend(self.stuck.iter().cloned());
+            self.due = self.due.min(now.boot + RETRY);
+        }
     }
 
     /// Notes that a look has come to its end.
@@ -92,7 +106,8 @@ impl Reconciler {
                 let id = ContainerId(container.id.clone());
                 // All of them where it is not known what happened to them.
                 let happened = !here || touched.contains(&id);
-                let closely = happened && !container.token_hash.is_empty() || tracked.observed == Observed::Ended;
+                let over = matches!(tracked.observed, Observed::Ended | Observed::Restarted);
+                let closely = happened && !container.token_hash.is_empty() || over;
                 Some((id, closely))
             });
             self.executor.look(looks.next, here, ours.collect());

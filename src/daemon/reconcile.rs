@@ -22,7 +22,7 @@ use tracing::{error, info, warn};
 use super::activity::Memory;
 use super::execute::{Executor, Report};
 use super::looks::Looks;
-use super::reload::LineWaiter;
+use super::reload::{LineWaiter, fingerprint};
 use super::sampling::Sampling;
 use super::schedule::Schedules;
 use super::usage::Rota;
@@ -166,6 +166,7 @@ impl Reconciler {
         let mut wait = self.look(now);
         self.carry_out_parked().await;
         self.keep_ends().await;
+        self.schedules.plan(self.in_force(), now.wall);
         if self.looked && matches!(self.engine, EngineView::Here { .. }) {
             self.turn_schedules(now).await;
             if let Some(at) = self.schedules.ask_again_at() {
@@ -173,9 +174,8 @@ impl Reconciler {
             }
             let (mut waiting, mut actions) = (Vec::new(), Vec::new());
             for (id, tracked) in &*self.world.workspaces {
-                if let Some(left) =
-                    tracked.not_before.and_then(|at| at.checked_sub(now.boot)).filter(|left| !left.is_zero())
-                {
+                let left = tracked.postponed.as_ref().and_then(|postponed| postponed.until.checked_sub(now.boot));
+                if let Some(left) = left.filter(|left| !left.is_zero()) {
                     wait = wait.min(left);
                     continue;
                 }
@@ -256,6 +256,7 @@ impl Reconciler {
             }
             Action::Recover => {
                 info!(workspace = %id, "`{id}`: {because}");
+                tracked.injected = fingerprint(&in_force, id);
                 let record = tracked.record.clone();
                 let doing = Doing::Recovering { since: now.wall };
                 tracked.begin(doing, |cancel| self.executor.recover(record, in_force, cancel));
@@ -295,6 +296,7 @@ impl Reconciler {
         let begun_at = Instant::now();
         let asked_at = begun_at.checked_sub(Duration::try_from(waited).unwrap_or_default()).unwrap_or(begun_at);
         tracked.build = Some(build);
+        tracked.injected = fingerprint(&in_force, id);
         let (record, executor) = (tracked.record.clone(), &self.executor);
         let doing = Doing::Building { stage: crate::model::Stage::Pull, since: now.wall };
         tracked.begin(doing, |cancel| executor.build(record, number, asked_at, in_force, cancel));
@@ -408,6 +410,7 @@ impl Reconciler {
         let now = self.executor.now().wall;
         if let Some(tracked) = self.world.workspaces.get_mut(id) {
             (tracked.record.power, tracked.record.power_since) = (power, now);
+            tracked.postponed = None;
         }
         if mutant::is_on("wishes are not recorded") {
             return;

@@ -11,7 +11,8 @@ use super::reconcile::{Reconciler, failed};
 use super::world::World;
 use crate::activity::Ledger;
 use crate::blocking;
-use crate::config::{self, Settings};
+use crate::build;
+use crate::config::{self, InForce, Settings};
 use crate::decide::{Doing, Observed};
 use crate::handle::{EngineView, Event, Rejected, Reloaded, Reply, RequestError};
 use crate::model::{BuildReason, OffReason, Power, Requester, WorkspaceId};
@@ -68,7 +69,8 @@ impl Reconciler {
     /// Says what a reload of the files as they are would do.
     pub(super) async fn plan(&mut self) -> Result<Reloaded, RequestError> {
         let settings = load(self.config.path.clone()).await?.settings;
-        Ok(Reloaded { changes: self.changes(&settings) })
+        let refused = self.guard(&settings).err().map(|refused| format!("refused: {refused}"));
+        Ok(Reloaded { changes: refused.into_iter().chain(self.changes(&settings)).collect() })
     }
 
     fn changes(&self, new: &Settings) -> Vec<String> {
@@ -82,7 +84,10 @@ impl Reconciler {
         requester: &Requester,
     ) -> Result<(BTreeSet<WorkspaceId>, Reloaded), RequestError> {
         let now = self.executor.now().wall;
-        let loaded = match load(self.config.path.clone()).await {
+        let loaded = load(self.config.path.clone()).await;
+        let guarded =
+            loaded.and_then(|loaded| if yes { Ok(()) } else { self.guard(&loaded.settings) }.map(|()| loaded));
+        let loaded = match guarded {
             Ok(loaded) => loaded,
             Err(error) => {
                 let since = self.config.rejected.as_ref().map_or(now, |rejected| rejected.since);
@@ -91,9 +96,6 @@ impl Reconciler {
                 return Err(error);
             }
         };
-        if !yes {
-            self.guard(&loaded.settings)?;
-        }
         let changes = self.changes(&loaded.settings);
         for change in &changes {
             info!(requester = %requester, "configuration: {change}");
@@ -217,14 +219,19 @@ impl Reconciler {
         let in_force = self.in_force();
         let Some(tracked) = self.world.workspaces.get_mut(id) else { return false };
         let live = tracked.compare(&in_force.settings, &in_force.members);
+        let injected = fingerprint(&in_force, id);
+        // What an earlier hearthd injected is taken for what is to be.
+        tracked.injected = tracked.injected.or(injected);
+        let renew = tracked.injected != injected;
         let idle = tracked.operation.is_none() && matches!(tracked.observed, Observed::Running { .. });
         // When the engine is back, all are brought in line.
-        if !live || !idle || !matches!(self.engine, EngineView::Here { .. }) {
+        if !(live || renew) || !idle || !matches!(self.engine, EngineView::Here { .. }) {
             return false;
         }
         tracked.tried.clone_from(&tracked.wanted);
+        tracked.injected = injected;
         let (record, executor) = (tracked.record.clone(), &self.executor);
-        tracked.begin(Doing::Tending, |_| executor.update_limits(record, in_force));
+        tracked.begin(Doing::Tending, |_| executor.update(record, live, renew, in_force));
         true
     }
 
@@ -233,10 +240,17 @@ impl Reconciler {
     pub(super) fn bring_in_line_anew(&mut self, id: &WorkspaceId) {
         let (settings, members) = (self.settings.clone(), self.members.clone());
         let Some(tracked) = self.world.workspaces.get_mut(id) else { return };
-        if tracked.compare(&settings, &members) && tracked.wanted != tracked.tried {
+        let live = tracked.compare(&settings, &members) && tracked.wanted != tracked.tried;
+        let injected = fingerprint(&InForce { settings, members }, id);
+        if live || tracked.injected.is_some() && tracked.injected != injected {
             self.bring_one_in_line(id);
         }
     }
+}
+
+/// Stands for what inject brings into a workspace.
+pub(super) fn fingerprint(in_force: &InForce, id: &WorkspaceId) -> Option<u64> {
+    in_force.workspace(id).map(|(workspace, org)| build::fingerprint(&workspace, org))
 }
 
 async fn load(path: PathBuf) -> Result<config::Loaded, RequestError> {

@@ -7,7 +7,7 @@ use tracing::{debug, error, info, warn};
 
 use super::execute::{Done, Look, Report};
 use super::reconcile::Reconciler;
-use super::world::{Shown, close_stage};
+use super::world::{Postponed, Shown, close_stage};
 use crate::build::{Outcome, Progress, Unrecovered};
 use crate::decide::{Doing, Observed};
 use crate::docker::{Container, ContainerId, EngineError, Status};
@@ -120,12 +120,12 @@ impl Reconciler {
                 }
             }
             Done::Stopped(Err(why)) => {
-                tracked.not_before = Some(now.boot + RETRY_STOP);
+                warn!(workspace = %id, "cannot stop `{id}`: {why}; tried again in {RETRY_STOP:?}");
+                tracked.postponed = Some(Postponed { until: now.boot + RETRY_STOP, why });
                 if let Some(build) = &tracked.queued {
                     let number = build.number;
                     tracked.is_wanted_again(number);
                 }
-                warn!(workspace = %id, "cannot stop `{id}`: {why}; tried again in {RETRY_STOP:?}");
             }
             Done::Recovered(Ok(())) => {
                 tracked.observed = Observed::Running { since: now.wall };
@@ -141,15 +141,15 @@ impl Reconciler {
             Done::Recovered(Err(Unrecovered::NoRoom(why))) => {
                 tracked.observed = Observed::Ended;
                 tracked.inside = None;
-                tracked.not_before = Some(now.boot + RETRY_ROOM);
-                error!(workspace = %id, "cannot start `{id}` again, for Docker's disk is full (`docker system df`): {why}; tried again in {RETRY_ROOM:?}");
+                error!(workspace = %id, "cannot start `{id}` again: {why}; tried again in {RETRY_ROOM:?}");
+                tracked.postponed = Some(Postponed { until: now.boot + RETRY_ROOM, why });
             }
             Done::Recovered(Err(Unrecovered::Away(why))) => {
                 tracked.observed = Observed::Ended;
                 tracked.inside = None;
                 tracked.ended_with_engine = true;
-                tracked.not_before = Some(now.boot + RETRY_AWAY);
                 warn!(workspace = %id, "cannot start `{id}` again while Docker is away: {why}");
+                tracked.postponed = Some(Postponed { until: now.boot + RETRY_AWAY, why });
             }
             Done::Personalized { warnings } => {
                 if let Some(build) = &mut tracked.build {
@@ -183,7 +183,7 @@ impl Reconciler {
         let look = match answer {
             Ok(look) => look,
             Err(_) if mutant::is_on("away is gone") => {
-                Look { version: None, containers: Vec::new(), lives: BTreeMap::new() }
+                Look { version: None, containers: Vec::new(), lives: BTreeMap::new(), unanswered: BTreeMap::new() }
             }
             Err(error) => return self.engine_away(&error.reason()),
         };
@@ -220,6 +220,12 @@ impl Reconciler {
                 unknown.push((tracked.record.id.clone(), container.clone()));
                 continue;
             }
+            // Of one that was seen before, the list alone is less than what is known.
+            if container.is_some_and(|container| look.unanswered.contains_key(&container.id))
+                && tracked.observed != Observed::None
+            {
+                continue;
+            }
             let life = container.and_then(|container| look.lives.get(&container.id));
             let restarted = life.is_some_and(|life| tracked.is_restarted(life.started_at.as_ref()));
             // Whatever ends with the engine leaves nothing running that was there before.
@@ -234,6 +240,7 @@ impl Reconciler {
             }
         }
         self.world.workspaces.touch(seen);
+        self.looks.unanswered(look.unanswered, now);
         for (id, container) in unknown {
             self.take_over(&id, container, now).await;
         }

@@ -15,7 +15,7 @@ use crate::build::{Outcome, inside};
 use crate::config::effective::effective;
 use crate::config::spec::{is_live, outdated};
 use crate::config::{Members, Settings, SpecSummary};
-use crate::decide::{self, Doing, Facts, Observed};
+use crate::decide::{self, Action, Decision, Doing, Facts, Observed};
 use crate::docker::{Container, Status};
 use crate::handle::{Activity, Inside, Reply, RequestError, Usage, View};
 use crate::model::{
@@ -51,8 +51,7 @@ pub(super) struct Tracked {
     pub(super) ends: Vec<Stamp>,
     /// It ended because the engine or the host did: started again when its turn comes.
     pub(super) ended_with_engine: bool,
-    /// Nothing is done before this moment of the boot clock.
-    pub(super) not_before: Option<Duration>,
+    pub(super) postponed: Option<Postponed>,
     /// How often in a row the engine cut its build off.
     interrupted: u32,
     pub(super) operation: Option<Operation>,
@@ -60,6 +59,8 @@ pub(super) struct Tracked {
     pub(super) outdated: Vec<Outdated>,
     /// What its container would be made of at this moment.
     pub(super) wanted: Option<SpecSummary>,
+    /// Stands for what was injected last.
+    pub(super) injected: Option<u64>,
     /// What was wanted when its limits were last changed, or tried to be.
     pub(super) tried: Option<SpecSummary>,
     /// What is known of its use.
@@ -106,12 +107,13 @@ impl Tracked {
             fresh_from: 0,
             ends: Vec::new(),
             ended_with_engine: false,
-            not_before: None,
+            postponed: None,
             interrupted: 0,
             operation: None,
             inside: None,
             outdated: Vec::new(),
             wanted: None,
+            injected: None,
             tried: None,
             ledger,
             watch: Watch::default(),
@@ -125,7 +127,7 @@ impl Tracked {
     pub(super) fn begin(&mut self, doing: Doing, start: impl FnOnce(CancellationToken)) {
         let cancel = CancellationToken::new();
         self.operation = Some(Operation { doing, cancel: cancel.clone() });
-        self.not_before = None;
+        self.postponed = None;
         start(cancel);
     }
 
@@ -201,7 +203,7 @@ impl Tracked {
                 // A newer request that waits already serves as well.
                 if self.queued.is_none() && self.record.power == Power::On {
                     let pause = (AGAIN * (1 << (self.interrupted - 1).min(8))).min(AGAIN_AT_MOST);
-                    self.not_before = Some(now.boot + pause);
+                    self.postponed = Some(Postponed { until: now.boot + pause, why });
                     self.queued = Some(again.clone());
                     self.taken_up = true;
                     return Some(again);
@@ -225,18 +227,19 @@ impl Tracked {
         let before = (self.observed, self.inside.is_some());
         let since = match self.observed {
             Observed::Running { since } | Observed::Paused { since } => since,
-            Observed::None | Observed::Ended => {
+            Observed::None | Observed::Ended | Observed::Restarted => {
                 self.build.as_ref().and_then(|build| build.ended_at).unwrap_or(now.wall)
             }
         };
         let observed = match container.map(|container| container.status) {
             None => Observed::None,
-            Some(Status::Running) if shown.restarted => Observed::Ended,
+            Some(Status::Running) if shown.restarted => Observed::Restarted,
             Some(Status::Running | Status::Restarting) => Observed::Running { since },
             Some(Status::Paused) => Observed::Paused { since },
             Some(Status::Created | Status::Exited | Status::Dead | Status::Removing) => Observed::Ended,
         };
-        if observed == Observed::Ended && self.observed != Observed::Ended {
+        let is_over = |observed: Observed| matches!(observed, Observed::Ended | Observed::Restarted);
+        if is_over(observed) && !is_over(self.observed) {
             let end = if shown.back { shown.own_end.map(|at| now.stamp_of(at)) } else { Some(now.stamp()) };
             self.ended_with_engine = end.is_none();
             // An earlier hearthd may have counted it.
@@ -244,11 +247,11 @@ impl Tracked {
                 self.ended(end, now);
             }
         }
-        let runs = |observed: Observed| matches!(observed, Observed::Running { .. } | Observed::Paused { .. });
-        if self.observed == Observed::Ended && runs(observed) {
+        // Whoever did means to use it.
+        if observed == Observed::Restarted && self.observed != Observed::Restarted {
             self.ledger.count_anew(Anew::Adopted, now.stamp());
         }
-        if matches!(observed, Observed::None | Observed::Ended) {
+        if observed == Observed::None || is_over(observed) {
             self.inside = None;
         }
         if observed == Observed::None {
@@ -275,7 +278,8 @@ impl Tracked {
 
     /// Returns whether somebody else started the container since hearthd did.
     pub(super) fn is_restarted(&self, started_at: Option<&Moment>) -> bool {
-        let recorded = self.record.container.as_ref().and_then(|container| container.started_at.as_ref());
+        let injected = self.record.container.as_ref().filter(|container| !container.token_hash.is_empty());
+        let recorded = injected.and_then(|container| container.started_at.as_ref());
         recorded.zip(started_at).is_some_and(|(recorded, shown)| recorded != shown)
     }
 
@@ -359,8 +363,18 @@ impl Tracked {
             state: decide::state(&facts),
             build: self.queued.clone().filter(|_| self.operation.is_none()).or_else(|| self.build.clone()),
             inside: self.inside.clone(),
-            because: decide::decide(&facts, now).because.into_owned(),
+            because: self.told(decide::decide(&facts, now)),
             activity: self.activity(),
+        }
+    }
+
+    /// Returns the reason with what the last try failed of, where there will be another.
+    fn told(&self, Decision { action, because, .. }: Decision) -> String {
+        match &self.postponed {
+            Some(Postponed { why, .. }) if matches!(action, Action::RunQueued | Action::Recover | Action::Stop(_)) => {
+                format!("{because}. The last try failed: {why}")
+            }
+            _ => because.into_owned(),
         }
     }
 
@@ -368,6 +382,14 @@ impl Tracked {
     pub(super) fn is_off(&self) -> bool {
         self.operation.is_none() && self.observed == Observed::None && self.queued.is_none()
     }
+}
+
+/// Nothing is done before this moment of the boot clock, because the last try failed.
+#[derive(Debug)]
+pub(super) struct Postponed {
+    pub(super) until: Duration,
+    /// A sentence without its full stop.
+    pub(super) why: String,
 }
 
 /// Notes that the stage that ran has ended.

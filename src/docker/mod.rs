@@ -88,7 +88,7 @@ pub struct EngineVersion {
     pub api: String,
     pub runtimes: Vec<String>,
     /// Where it keeps images, containers and volumes, on its host.
-    pub root: PathBuf,
+    pub disks: Vec<PathBuf>,
 }
 
 /// An image that the engine has.

@@ -74,7 +74,8 @@ pub struct InjectRequest {
     pub user: Inhabitant,
     /// No build of this home succeeded yet: all of it is given to the user (rule L5).
     pub fresh_home: bool,
-    pub token: Secret,
+    /// None where the one that is there is to stay: programs that run hold it.
+    pub token: Option<Secret>,
     pub git: Git,
     /// By name.
     pub secrets: BTreeMap<String, Secret>,

@@ -47,7 +47,7 @@ fn fill_run_dir(path: &Path, request: &InjectRequest) -> Result<(), String> {
     write_secrets(&enter("secrets")?, request, &write)?;
     dir.link(askpass::NAME, BINARY).map_err(|error| wrong(askpass::NAME, error))?;
     // The token last: who finds it finds all the rest.
-    write(&dir, "", "token", request.token.expose())
+    request.token.as_ref().map_or(Ok(()), |token| write(&dir, "", "token", token.expose()))
 }
 
 fn write_secrets(
@@ -84,7 +84,7 @@ mod tests {
         InjectRequest {
             user: Inhabitant { name: "coder".into(), uid: 1000, gid: 1000, home: "/home/coder".into() },
             fresh_home: true,
-            token: secret("token"),
+            token: Some(secret("token")),
             git: Git {
                 private_key: secret("private"),
                 public_key: "ssh-ed25519 AAAA".into(),
@@ -113,7 +113,9 @@ mod tests {
         }
         assert_eq!(path.join("git").metadata().unwrap().mode() & 0o777, 0o700);
 
-        fill_run_dir(&path, &request(&[("TWO", "changed")])).unwrap();
+        let again = InjectRequest { token: None, ..request(&[("TWO", "changed")]) };
+        fill_run_dir(&path, &again).unwrap();
+        assert_eq!(std::fs::read_to_string(path.join("token")).unwrap(), "token");
         assert!(!path.join("secrets/ONE").exists());
         assert_eq!(std::fs::read_to_string(path.join("secrets/TWO")).unwrap(), "changed");
         assert_eq!(std::fs::read_dir(path.join("secrets")).unwrap().count(), 1);

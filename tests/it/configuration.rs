@@ -148,3 +148,50 @@ fn c6_limits_that_change_during_a_build_are_in_force_when_it_is_done() {
         if pids == "777\n" && outdated == serde_json::json!([]) { Ok(()) } else { Err(format!("{pids} {outdated}")) }
     });
 }
+
+#[test]
+fn l10_what_would_remove_many_of_those_that_run_is_refused_until_it_is_meant() {
+    let image = Image::coder().import();
+    let with = |names: &[&str]| {
+        let more: String = names.iter().map(|name| format!("[users.alice.workspaces.{name}]\n")).collect();
+        format!("{}{more}", alice(&image))
+    };
+    let all = ["a", "b", "c", "d", "e"];
+    let daemon = Daemon::start(&with(&all));
+    for name in all.iter().chain(&["main"]) {
+        daemon.wait_state(&format!("alice/{name}"), "running");
+    }
+    // Three may go, however few there are.
+    daemon.write_config(&with(&["a"]));
+    let plan = daemon.hearth(&["config", "plan"]).ok();
+    assert!(plan.contains("refused") && plan.contains("4 of 6") && plan.contains("alice/b"), "{plan}");
+    let refused = daemon.hearth(&["config", "reload"]);
+    assert_eq!(refused.code, 6, "{refused}");
+    assert!(refused.stderr().contains("hearth config reload --yes"), "{refused}");
+    let rejected = |daemon: &Daemon| daemon.hearth(&["status", "--json"]).json()["config"]["rejected"].clone();
+    assert!(rejected(&daemon).to_string().contains("4 of 6"), "{}", rejected(&daemon));
+    daemon.signal(Signal::SIGHUP);
+    wait_for("the journal to say so", || match daemon.log() {
+        log if log.contains("not reloaded") && log.contains("4 of 6") => Ok(()),
+        log => Err(log),
+    });
+    assert_eq!(daemon.containers().len(), 6);
+    daemon.write_config(&with(&["a", "b"]));
+    daemon.hearth(&["config", "reload"]).ok();
+    assert!(rejected(&daemon).is_null());
+    wait_for("three to be off", || match daemon.containers().len() {
+        3 => Ok(()),
+        n => Err(n.to_string()),
+    });
+    daemon.write_config(&with(&all));
+    daemon.hearth(&["config", "reload"]).ok();
+    for name in all {
+        daemon.wait_state(&format!("alice/{name}"), "running");
+    }
+    daemon.write_config(&with(&["a"]));
+    daemon.hearth(&["config", "reload", "--yes"]).ok();
+    wait_for("four to be off", || match daemon.containers().len() {
+        2 => Ok(()),
+        n => Err(n.to_string()),
+    });
+}

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use crate::support::config::alice;
+use crate::support::config::{alice, and_bob};
 use crate::support::proxy::{Fault, Proxy};
 use crate::support::{Daemon, Image, Ran, docker, took, wait_for};
 
@@ -74,6 +74,39 @@ fn l12_docker_hangs() {
 #[test]
 fn l12_docker_hangs_at_its_list_of_containers_alone() {
     survives(Fault::HangAt("/containers/json"));
+}
+
+#[test]
+fn l12_a_container_that_docker_is_stuck_on_holds_nobody_else_up() {
+    let image = Image::coder().import();
+    let proxy = Proxy::start();
+    let daemon = Daemon::start_with(&proxy.server(), &format!("{}{}", alice(&image), and_bob()));
+    for id in ["alice/main", "bob/main"] {
+        daemon.wait_state(id, "running");
+    }
+    let container = daemon.container("alice/main");
+    for fault in [Fault::HangAt as fn(&'static str) -> Fault, Fault::Fails] {
+        // One per container of the test: the proxy's faults are of static paths.
+        let id = docker(&["inspect", "--format", "{{.Id}}", &container]).ok();
+        let path: &'static str = format!("/containers/{}/json", id.trim()).leak();
+        let asked = proxy.asked(path);
+        proxy.set(Some(fault(path)));
+        docker(&["kill", &container]).ok();
+        wait_for("hearthd to ask", || match proxy.asked(path) - asked {
+            0..3 => Err("not yet".to_owned()),
+            _ => Ok(()),
+        });
+        for args in [&["stop", "bob/main"][..], &["start", "bob/main"], &["hold", "bob/main", "1h"]] {
+            daemon.hearth(args).ok();
+        }
+        assert_eq!(daemon.hearth(&["status", "--json"]).json()["docker"]["reachable"], true);
+        proxy.set(None);
+        wait_for("alice's to run again", || match daemon.hearth(&["ssh", "alice/main", "--", "true"]) {
+            ran if ran.code == 0 => Ok(()),
+            ran => Err(ran.to_string()),
+        });
+        assert_eq!(daemon.container("alice/main"), container);
+    }
 }
 
 #[test]

@@ -80,7 +80,7 @@ impl World {
         InjectRequest {
             user: self.user.clone(),
             fresh_home: true,
-            token: self.token.secret.clone(),
+            token: Some(self.token.secret.clone()),
             git: Git {
                 private_key: self.key.private.clone(),
                 public_key: self.key.public.clone(),

@@ -40,9 +40,9 @@ fn l12_a_full_disk_of_docker_is_said_and_nothing_is_lost() {
 
     // What ends there cannot be started again before there is room, and then is.
     engine.docker(&["kill", &daemon.container("alice/main")]);
-    wait_for("hearthd to see that it cannot be started", || match daemon.log() {
-        log if log.contains("for Docker's disk is full") => Ok(()),
-        log => Err(log),
+    wait_for("hearthd to say that it cannot be started", || match daemon.show("alice/main") {
+        shown if shown["because"].to_string().contains("Docker's disk is full") => Ok(()),
+        shown => Err(shown.to_string()),
     });
     engine.free();
     let again = daemon.wait_state("alice/main", "running");

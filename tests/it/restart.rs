@@ -144,6 +144,30 @@ fn l9_a_killed_container_is_started_again_as_it_was() {
 }
 
 #[test]
+fn l9_a_paused_container_is_running_with_a_warning_until_somebody_lets_it_go_on() {
+    let image = Image::coder().import();
+    let daemon = Daemon::start(&alice(&image));
+    let before = daemon.wait_state("alice/main", "running");
+    let is_warned = |shown: &serde_json::Value| {
+        let warnings = shown["warnings"].as_array().unwrap();
+        warnings.iter().any(|warning| warning["kind"] == "paused" && warning["hook"] == "container")
+    };
+    for (command, warned) in [("pause", true), ("unpause", false)] {
+        docker(&[command, &daemon.container("alice/main")]).ok();
+        wait_for(command, || match daemon.show("alice/main") {
+            shown if is_warned(&shown) == warned => {
+                assert_eq!((&shown["state"], &shown["container"]), (&"running".into(), &before["container"]));
+                Ok(())
+            }
+            shown => Err(shown.to_string()),
+        });
+        let notes = daemon.hearth(&["list"]).stdout().contains("warning");
+        assert!(notes || !warned);
+    }
+    daemon.inside("alice/main", &["true"]);
+}
+
+#[test]
 fn l9_a_removed_container_is_built_anew() {
     let image = Image::coder().import();
     let daemon = Daemon::start(&alice(&image));

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::os::unix::fs::PermissionsExt;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use crate::support::account::GAMES;
 use crate::support::config::alice_with;
 use crate::support::registry::{PASSWORD, USERNAME};
 use crate::support::{Daemon, Image, Registry, docker};
@@ -115,4 +116,37 @@ fn two_workspaces_of_a_user_have_one_git_key_and_two_tokens() {
     // Another workspace's token does not count on this one's socket.
     let stolen = "cat /tmp/other > /run/hearth/token && hearth list";
     assert_ne!(daemon.hearth(&["ssh", "alice/side", "--", "sh", "-c", stolen]).code, 0);
+}
+
+#[test]
+fn c6_secrets_and_names_that_change_are_there_at_the_next_entry_and_nobody_is_disturbed() {
+    let files = tempfile::tempdir().unwrap();
+    let path = files.path().join("npm");
+    let write = |content: &str| {
+        std::fs::write(&path, content).unwrap();
+        std::fs::set_permissions(&path, PermissionsExt::from_mode(0o600)).unwrap();
+    };
+    write("first");
+    let image = Image::coder().import();
+    let before = alice_with(&image, "", "");
+    let secret = format!("[orgs.acme.secrets.NPM_TOKEN]\nfile = \"{}\"\n", path.display());
+    let daemon = Daemon::start(&format!("{before}{secret}"));
+    let container = daemon.wait_state("alice/main", "running")["container"].clone();
+    let read = |file: &str| daemon.inside("alice/main", &["sh", "-c", &format!("cat /run/hearth/{file} 2>&1 || true")]);
+    let token = read("token");
+    assert_eq!(read("secrets/NPM_TOKEN"), "first");
+
+    write("second");
+    daemon.hearth(&["config", "reload"]).ok();
+    assert_eq!(read("secrets/NPM_TOKEN"), "second");
+    daemon.write_config(&format!("{before}[orgs.acme.secrets.OTHER]\nfile = \"{}\"\n", path.display()));
+    daemon.hearth(&["config", "reload"]).ok();
+    assert_eq!(read("secrets/OTHER"), "second");
+    assert!(read("secrets/NPM_TOKEN").contains("No such file"));
+    daemon.hearth_as(GAMES, &["set", "--me", "email=alice@new.example"]).ok();
+    let config = daemon.inside("alice/main", &["cat", "/etc/gitconfig"]);
+    assert!(config.contains("alice@new.example"), "{config}");
+    // Who holds the token goes on, and nothing is built.
+    assert_eq!(read("token"), token);
+    assert_eq!(daemon.show("alice/main")["container"], container);
 }

@@ -5,27 +5,25 @@ use std::time::Duration;
 
 use super::faults::Weather;
 use super::people::Expected;
+use super::steps::{NAME_TAKEN, RUMMAGED, VOLUME_MADE};
 use super::watchman::{Broken, Invariant, workspace_of};
 use super::world::World;
 use crate::docker::Status;
 use crate::docker::labels;
 use crate::handle::{EngineView, View};
-use crate::model::{OffReason, State, WorkspaceId};
+use crate::model::{BuildResult, OffReason, State, WorkspaceId};
 
 /// After which nothing of before goes on: a hook that hangs takes longest.
 const SETTLED: Duration = Duration::from_secs(75 * 60);
 
 /// What a failed build may have as its reason here: what was made to go wrong.
-const CAUSES: [&str; 16] = [
+const CAUSES: [&str; 13] = [
     "no room for",
     "inject failed",
     "within ten minutes",
     "cannot be pulled",
     "is not on this host",
     "cannot be a workspace",
-    "mounts the home",
-    "already in use",
-    "is not the home of",
     "pulled and is gone again",
     "No such image",
     "the look at an image was cut off",
@@ -34,6 +32,10 @@ const CAUSES: [&str; 16] = [
     "No such container",
     "pull was cut off",
 ];
+
+/// Those that only other people cause.
+const OTHERS: [(&str, &str); 3] =
+    [("mounts the home", RUMMAGED), ("already in use", NAME_TAKEN), ("is not the home of", VOLUME_MADE)];
 
 impl World {
     /// Looks at what must hold at any moment.
@@ -145,6 +147,11 @@ impl World {
                 if !matches!(expected, Some(Expected::On | Expected::Either)) {
                     return wrong("it is not wanted");
                 }
+                let own = container.and_then(|container| container.labels.get(labels::BUILD));
+                let built = view.build.as_ref().filter(|build| own == Some(&build.number.to_string()));
+                if built.is_some_and(|build| build.result != Some(BuildResult::Ok)) {
+                    return wrong("its build did not come to its end");
+                }
                 let spec = self.host.engine.spec(&labels::container_name(&instance, id));
                 if spec.is_none_or(|spec| spec.labels.is_empty()) || view.inside.is_none() {
                     return wrong("nobody can enter it");
@@ -169,7 +176,9 @@ impl World {
                 if container.is_some() {
                     return wrong("it has a container");
                 }
-                if !CAUSES.iter().any(|cause| failure.contains(cause)) {
+                let others = OTHERS.iter().filter(|(_, trouble)| self.faults.contains_key(trouble));
+                let mut causes = others.map(|(cause, _)| cause).chain(&CAUSES);
+                if !causes.any(|cause| failure.contains(cause)) {
                     return wrong("nothing went wrong that explains it");
                 }
                 if view.because != *failure {

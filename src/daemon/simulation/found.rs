@@ -145,6 +145,31 @@ fn l9_ends_while_hearthd_is_down_count_where_the_engine_lived_on() {
 }
 
 #[test]
+fn l9_one_that_is_started_by_hand_while_hearthd_is_away_is_adopted_with_a_fresh_idle_clock() {
+    for ended_before in [true, false] {
+        let (mut world, id) = world();
+        let name = format!("hearth.{}.{}", id.user, id.name);
+        world.end(true);
+        if ended_before {
+            world.host.engine.end(&name, 137, false).unwrap();
+        }
+        world.host.clock.pass(120 * MINUTE);
+        world.host.engine.set_now(world.host.clock.now().wall);
+        if !ended_before {
+            world.host.engine.end(&name, 137, false).unwrap();
+        }
+        world.host.engine.start_by_hand(&name).unwrap();
+        let before = world.watchman.ours()[0].id.clone();
+        world.start();
+        world.pass(58 * MINUTE).unwrap();
+        assert_eq!(state(&world, &id).name(), StateName::Running, "{:?}", state(&world, &id));
+        assert_eq!(world.watchman.ours()[0].id, before);
+        world.pass(4 * MINUTE).unwrap();
+        assert_eq!(state(&world, &id).name(), StateName::Off, "its threshold is an hour");
+    }
+}
+
+#[test]
 fn l12_what_the_list_of_an_engine_without_room_says_is_not_believed() {
     let (mut world, id) = world();
     let name = format!("hearth.{}.{}", id.user, id.name);

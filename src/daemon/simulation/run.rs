@@ -17,6 +17,8 @@ pub(super) struct Told {
     workspace_days: f64,
     turns: u64,
     faults: BTreeMap<&'static str, usize>,
+    /// See [`Watchman::off_by`](super::watchman::Watchman::off_by).
+    off_by: Vec<f64>,
     pub(super) history: Vec<String>,
 }
 
@@ -24,6 +26,7 @@ impl Told {
     fn add(&mut self, other: Self) {
         self.workspace_days += other.workspace_days;
         self.turns += other.turns;
+        self.off_by.extend(other.off_by);
         for (kind, times) in other.faults {
             *self.faults.entry(kind).or_default() += times;
         }
@@ -67,8 +70,9 @@ pub(super) fn play(seed: u64, aloud: bool) -> (Result<(), Broken>, Told) {
             world.note(format!("call {call}"));
         }
     }
+    let off_by = world.watchman.off_by();
     let World { turns, faults, history, .. } = world;
-    (lived, Told { workspace_days, turns, faults, history })
+    (lived, Told { workspace_days, turns, faults, off_by, history })
 }
 
 fn number(name: &str) -> Option<u64> {
@@ -122,9 +126,18 @@ fn lives_hold_what_the_design_says() {
     let began = tokio::time::Instant::now();
     let (histories, told) = play_all(number("SIM_FROM").unwrap_or(1), years).unwrap_or_else(|wrong| panic!("{wrong}"));
     let took = began.elapsed().as_secs_f64();
-    let Told { workspace_days, turns, faults, .. } = told;
+    let Told { workspace_days, turns, faults, mut off_by, .. } = told;
+    off_by.sort_by(f64::total_cmp);
+    let part = |of: usize| off_by.get(off_by.len() * of / 1000).copied().unwrap_or(f64::NAN);
     let years = workspace_days / 365.0;
     println!("{histories} histories, {years:.1} workspace-years, {turns} turns in {took:.1} s: {faults:#?}");
+    println!(
+        "{} went off as was foreseen, {:.1} s (least), {:.1} s (median), {:.1} s (999 of 1,000) later than was said",
+        off_by.len(),
+        part(0),
+        part(500),
+        part(999)
+    );
 }
 
 #[test]

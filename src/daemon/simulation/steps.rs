@@ -22,6 +22,11 @@ use crate::schedule::Outcome;
 /// When members want a start.
 const TIMES: [Option<&str>; 5] = [None, Some("09:00"), Some("02:30"), Some("17:45"), Some("never")];
 
+/// What other people do, and builds fail of.
+pub(super) const RUMMAGED: &str = "home mounted by hand";
+pub(super) const NAME_TAKEN: &str = "container of our name made by hand";
+pub(super) const VOLUME_MADE: &str = "volume of our name made by hand";
+
 const HOUR: Duration = Duration::from_secs(3600);
 
 impl World {
@@ -330,12 +335,19 @@ impl World {
             // One that looks like ours, under another name.
             0 => self.foreign(&format!("{name}-copy"), ours, None),
             // One that has our name, and labels, but was never ours.
-            1 => self.foreign(&name, ours, None),
+            1 => {
+                self.fault(NAME_TAKEN);
+                self.foreign(&name, ours, None);
+            }
             // Somebody looks into a home.
-            2 => self.foreign("rummage", Labels::new(), Some(labels::volume_name(&instance, &id, 1))),
+            2 => {
+                self.fault(RUMMAGED);
+                self.foreign("rummage", Labels::new(), Some(labels::volume_name(&instance, &id, 1)));
+            }
             3 => {
                 let name = labels::volume_name(&instance, &format!("{}/other", id.user).parse().expect("a name"), 1);
                 self.note(format!("somebody makes volume {name}"));
+                self.fault(VOLUME_MADE);
                 let _ = self.host.engine.make_by_hand(Some((&name, Labels::new())), None);
                 self.watchman.foreign_volume(&name);
             }

@@ -52,10 +52,10 @@ struct Known {
     /// When a look last showed use that counts whatever else is so.
     used: BTreeMap<WorkspaceId, Duration>,
     warned: BTreeMap<WorkspaceId, Duration>,
+    /// When the last look at each container began that was answered.
+    looked: BTreeMap<String, Duration>,
     /// Until when.
     held: BTreeMap<WorkspaceId, Duration>,
-    /// When the host was booted last: what was known before then is known no longer.
-    booted: Option<Duration>,
 }
 
 impl Visit {
@@ -114,10 +114,8 @@ impl Visitors {
 
     /// What is known of times does not hold any more: the host was booted and its clock may have been stepped.
     pub(super) fn forget(&self) {
-        let now = self.clock.passed();
         let mut known = self.known();
         (known.used, known.warned, known.held) = Default::default();
-        known.booted = Some(now);
     }
 
     pub(super) fn hold(&self, id: &WorkspaceId, until: Duration) {
@@ -155,16 +153,18 @@ impl Visitors {
         if let Some(until) = known.held.get(id).filter(|until| **until > now + slack) {
             return Some(format!("it is held for another {:?}", *until - now));
         }
-        match known.warned.get(id) {
-            Some(warned) if now + slack >= *warned + lead && *warned + slack >= used => None,
-            // A warning from before the boot stands.
-            None if known.booted.is_some_and(|booted| now <= booted + lead + SEEN) => None,
-            warned => Some(format!(
-                "nobody was warned in time: {:?} ago, used {:?} ago",
-                warned.map(|at| now - *at),
-                now - used
-            )),
+        let warned = known.warned.get(id).copied();
+        let Some(warned) = warned.filter(|at| now + slack >= *at + lead && *at + slack >= used) else {
+            let warned = warned.map(|at| now - at);
+            return Some(format!("nobody was warned in time: {warned:?} ago, used {:?} ago", now - used));
+        };
+        let looked = known.looked.get(container).copied();
+        let due = (used + threshold).max(warned + lead);
+        if looked.is_none_or(|at| at + slack < due) {
+            let (looked, due) = (looked.map(|at| now - at), now - due);
+            return Some(format!("nobody looked again: {looked:?} ago, its time was over {due:?} ago"));
         }
+        None
     }
 }
 
@@ -197,6 +197,7 @@ impl Sensors for Eyes {
             if since + SURE <= now && here.iter().any(|(_, visit)| visit.is_use(now, SURE)) {
                 known.used.insert(workspace.clone(), now);
             }
+            known.looked.insert(container.0.clone(), now);
             let sample = Sample { container: container.0, live, ..Sample::default() };
             findings.insert(workspace, Found { sample, ..Found::default() });
         }

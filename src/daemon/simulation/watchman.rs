@@ -72,6 +72,8 @@ struct Seen {
     broken: Option<Broken>,
     /// When each is said to go off, in time that passes.
     predicted: BTreeMap<WorkspaceId, Duration>,
+    /// How far from what was said each went off, in seconds.
+    off_by: Vec<f64>,
     /// Calls that change something.
     changes: usize,
 }
@@ -218,6 +220,7 @@ impl Watchman {
         }
         let predicted = self.seen().predicted.remove(id);
         let now = self.visitors.now();
+        self.seen().off_by.extend(predicted.map(|at| now.as_secs_f64() - at.as_secs_f64()));
         if let Some(at) = predicted.filter(|at| now + EXACT < *at || *at + SAMPLE + EXACT < now) {
             let what = format!("{id} goes off at {now:?}, and it was said to be {at:?}");
             self.broken(Invariant::Because, what);
@@ -241,6 +244,11 @@ impl Watchman {
     /// Returns one that was said to go off and did not.
     pub(super) fn still_on(&self) -> Option<WorkspaceId> {
         std::mem::take(&mut self.seen().predicted).into_keys().next()
+    }
+
+    /// Returns how far from what was said each went off, in seconds.
+    pub(super) fn off_by(&self) -> Vec<f64> {
+        self.seen().off_by.clone()
     }
 
     /// L1.

@@ -10,7 +10,7 @@ mod images;
 mod link;
 mod objects;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -83,11 +83,15 @@ impl Engine for BollardEngine {
     async fn version(&self) -> Reply<EngineVersion> {
         let version = self.call("version", LOOK, |docker| async move { docker.version().await }).await?;
         let info = self.call("info", LOOK, |docker| async move { docker.info().await }).await?;
-        let root = info.docker_root_dir.unwrap_or_default().into();
+        let mut disks: Vec<PathBuf> = info.docker_root_dir.into_iter().map(PathBuf::from).collect();
+        // Its images are containerd's then, in that one's own directory, which it does not tell.
+        if info.driver_status.iter().flatten().flatten().any(|word| word.starts_with("io.containerd.snapshotter")) {
+            disks.push(PathBuf::from("/var/lib/containerd"));
+        }
         let mut runtimes: Vec<String> = info.runtimes.unwrap_or_default().into_keys().collect();
         runtimes.sort();
         let (version, api) = (version.version.unwrap_or_default(), version.api_version.unwrap_or_default());
-        Ok(EngineVersion { version, api, runtimes, root })
+        Ok(EngineVersion { version, api, runtimes, disks })
     }
 
     async fn containers(&self, instance: &str) -> Reply<Vec<Container>> {

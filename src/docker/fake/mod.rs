@@ -6,7 +6,6 @@
 mod world;
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -344,8 +343,8 @@ fn of_instance(labels: &Labels, instance: &str) -> bool {
 impl Engine for FakeEngine {
     async fn version(&self) -> Reply<EngineVersion> {
         let (version, api) = ("20.10.24".to_owned(), "1.41".to_owned());
-        let (runtimes, root) = (vec!["runc".to_owned()], PathBuf::new());
-        self.call("version", "", |_| Ok(EngineVersion { version, api, runtimes, root })).await
+        let (runtimes, disks) = (vec!["runc".to_owned()], Vec::new());
+        self.call("version", "", |_| Ok(EngineVersion { version, api, runtimes, disks })).await
     }
 
     async fn containers(&self, instance: &str) -> Reply<Vec<Container>> {
