@@ -195,3 +195,47 @@ fn l10_what_would_remove_many_of_those_that_run_is_refused_until_it_is_meant() {
         n => Err(n.to_string()),
     });
 }
+
+#[test]
+fn c6_a_lowered_memory_that_is_in_use_waits_for_the_next_build() {
+    let image = Image::coder().import();
+    let declared = |lines: &str| format!("{}shm = \"256MiB\"\n{lines}", alice(&image));
+    let daemon = Daemon::start(&declared("memory = \"512MiB\"\n"));
+    let before = daemon.wait_state("alice/main", "running");
+    let limits = || {
+        let format = "{{.HostConfig.NanoCpus}} {{.HostConfig.Memory}}";
+        docker(&["inspect", "--format", format, &daemon.container("alice/main")]).ok()
+    };
+    // 90 % of the limit to come are 115 MiB.
+    daemon.inside("alice/main", &["dd", "if=/dev/zero", "of=/dev/shm/full", "bs=1M", "count=118"]);
+    daemon.write_config(&declared("cpus = 0.5\nmemory = \"128MiB\"\n"));
+    daemon.hearth(&["config", "reload"]).ok();
+    let shown = daemon.show("alice/main");
+    assert_eq!(
+        (&shown["outdated"], &shown["container"]),
+        (&serde_json::json!(["memory"]), &before["container"]),
+        "{shown}"
+    );
+    assert_eq!(limits(), "500000000 536870912\n", "what is not in the way changes at once");
+    daemon.inside("alice/main", &["rm", "/dev/shm/full"]);
+    daemon.hearth(&["rebuild", "alice/main"]).ok();
+    assert_eq!(limits(), "500000000 134217728\n");
+    assert_eq!(daemon.show("alice/main")["outdated"], serde_json::json!([]));
+}
+
+#[test]
+fn l3_what_a_reload_declares_is_built_at_once_where_the_org_says_so() {
+    let image = Image::coder().import();
+    let daemon = Daemon::start(&alice(&image));
+    daemon.wait_state("alice/main", "running");
+    let quiet = format!("[orgs.quiet]\nimage = \"{image}\"\npull = \"never\"\nbuild_on_create = false\n");
+    let more = "[users.alice.workspaces.two]\n[users.bob]\norgs = [\"quiet\"]\n[users.bob.workspaces.main]\n";
+    daemon.write_config(&format!("{}{more}{quiet}", alice(&image)));
+    daemon.hearth(&["config", "reload"]).ok();
+    let built = daemon.wait_state("alice/two", "running");
+    let build = (&built["build"]["number"], &built["build"]["reason"]);
+    assert_eq!(build, (&1.into(), &"create".into()), "{built}");
+    let off = daemon.show("bob/main");
+    assert_eq!((&off["state"], &off["build"]), (&"off".into(), &serde_json::Value::Null), "{off}");
+    assert_eq!(daemon.show("alice/main")["build"]["number"], 1, "what was there before is left alone");
+}
