@@ -81,3 +81,23 @@ fn section_9_from_inside_one_acts_on_this_workspace_alone() {
     daemon.hearth(&["ssh", "alice/main", "--", "hearth", "ssh", "main", "--", "true"]).fails(4);
     daemon.hearth(&["ssh", "alice/main", "--", "hearth", "config", "reload"]).fails(4);
 }
+
+#[test]
+fn c6_access_that_a_reload_takes_or_gives_counts_at_once() {
+    let image = Image::coder().import();
+    let daemon = daemon(&image);
+    let main = std::fs::read_to_string(daemon.config_file()).unwrap();
+    std::fs::write(daemon.config_file(), main.replace("auditors = [\"list\"]", "")).unwrap();
+    let unmanaged = format!("{}{}", alice_with(&image, "managers = []", ""), and_bob());
+    daemon.write_config(&unmanaged.replace("\"games\"", "\"nobody\""));
+    daemon.hearth(&["config", "reload"]).ok();
+    for former in [BACKUP, LIST, GAMES] {
+        assert_eq!(seen_by(&daemon, former), [""; 0], "{former:?}");
+        for args in [&["stop", "alice/main"][..], &["logs", "alice/main"], &["ssh", "alice/main", "--", "true"]] {
+            daemon.hearth_as(former, args).fails(5);
+        }
+    }
+    assert_eq!(seen_by(&daemon, NOBODY), ["alice/main"]);
+    daemon.hearth_as(NOBODY, &["ssh", "main", "--", "true"]).ok();
+    assert_eq!(seen_by(&daemon, WWW_DATA), ["bob/main"], "whom it does not concern");
+}
