@@ -4,6 +4,7 @@ use std::io::{Read, Write};
 use std::net::{IpAddr, Ipv4Addr, TcpStream};
 
 use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::RecvTimeoutError;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -101,13 +102,15 @@ struct Line(TcpStream);
 impl Line {
     /// Connects to a server in the workspace that may begin to listen in a moment, and talks to it once.
     fn open(port: u16) -> Self {
-        wait_for("an echo", || {
-            let mut stream = TcpStream::connect((LOOPBACK, port)).map_err(|error| error.to_string())?;
-            stream.set_read_timeout(Some(Duration::from_secs(2))).unwrap();
-            stream.write_all(b"hello").map_err(|error| error.to_string())?;
-            stream.read_exact(&mut [0; 5]).map_err(|error| error.to_string())?;
-            Ok(Self(stream))
-        })
+        wait_for("an echo", || Self::try_open(port).map_err(|error| error.to_string()))
+    }
+
+    fn try_open(port: u16) -> std::io::Result<Self> {
+        let mut stream = TcpStream::connect((LOOPBACK, port))?;
+        stream.set_read_timeout(Some(Duration::from_secs(2)))?;
+        stream.write_all(b"hello")?;
+        stream.read_exact(&mut [0; 5])?;
+        Ok(Self(stream))
     }
 
     fn use_it(&mut self) {
@@ -166,6 +169,68 @@ fn p3_whoever_is_ignored_is_nobodys_use() {
     daemon.wait_state("alice/main", "running");
     let _line = Line::open(port);
     daemon.goes_off();
+}
+
+/// Waits until it is seen, connection or exec, and returns why it does not count.
+#[track_caller]
+fn does_not_count(daemon: &Daemon) -> String {
+    wait_for("something that does not count", || {
+        let why = daemon.why();
+        let seen = &why["evidence"][0];
+        if seen["counts"] == false { Ok(seen["how"].as_str().unwrap().to_owned()) } else { Err(why.to_string()) }
+    })
+}
+
+#[test]
+fn p3_a_trickle_below_the_floor_is_nobodys_use() {
+    let (_image, port, config) = published("");
+    let daemon = Daemon::start(&config);
+    daemon.wait_state("alice/main", "running");
+    let mut line = Line::open(port);
+    let (stop, stopped) = std::sync::mpsc::channel::<()>();
+    let trickle = std::thread::spawn(move || {
+        let mut bytes = 0;
+        // As a client does that keeps its connection alive.
+        while stopped.recv_timeout(Duration::from_secs(1)) == Err(RecvTimeoutError::Timeout) {
+            if line.0.write_all(&[7]).and_then(|()| line.0.read_exact(&mut [0])).is_err() {
+                break;
+            }
+            bytes += 1;
+        }
+        bytes
+    });
+    let how = does_not_count(&daemon);
+    assert!(how.contains("less than `activity_floor`"), "{how}");
+    daemon.goes_off();
+    drop(stop);
+    let bytes = trickle.join().unwrap();
+    assert!(bytes >= 3, "only {bytes} bytes came through");
+}
+
+#[test]
+fn p3_a_source_that_is_ignored_is_nobodys_use_however_often_it_comes() {
+    let (_image, port, config) = published("activity_ignore = [\"127.0.0.1\"]");
+    let daemon = Daemon::start(&config);
+    daemon.wait_state("alice/main", "running");
+    let mut scrape = Some(Line::open(port));
+    let how = does_not_count(&daemon);
+    assert_eq!(how, "it is in `activity_ignore`");
+    let mut came = 0;
+    wait_for("it to go off", || {
+        // One is open at every moment, and has moved as much as anybody's use.
+        match Line::try_open(port) {
+            Ok(mut line) => {
+                line.use_it();
+                scrape.replace(line);
+                came += 1;
+            }
+            Err(_) => scrape = None,
+        }
+        let state = daemon.show("alice/main")["state"].clone();
+        if state == "off" { Ok(()) } else { Err(state.to_string()) }
+    });
+    daemon.goes_off();
+    assert!(came >= 3, "it came only {came} times");
 }
 
 #[test]
@@ -312,6 +377,25 @@ fn p7_a_threshold_that_is_lowered_while_idle_gives_warning_first() {
     assert!(warned.is_some() && warned < off, "{log}");
     let audit = daemon.hearth(&["audit", "--json"]).ok();
     assert!(audit.contains("off: it was not used since"), "{audit}");
+}
+
+#[test]
+fn p2_an_org_that_forbids_what_a_member_had_chosen_wins_at_once_and_gives_warning_first() {
+    let image = Image::coder().import();
+    let daemon = Daemon::start(&org(&image, "4s", "auto_off_override = \"disable\"", ""));
+    daemon.hearth(&["set", "alice/main", "auto_off=never"]).ok();
+    daemon.wait_state("alice/main", "running");
+    let why = daemon.stays_on_for(Duration::from_secs(6), || {});
+    assert_eq!((&why["outlook"]["off"], &why["rule"]["threshold"]), (&"never".into(), &Value::Null), "{why}");
+    daemon.write_config(&org(&image, "4s", "auto_off_override = \"deny\"", ""));
+    daemon.hearth(&["config", "reload"]).ok();
+    let rule = daemon.why()["rule"].clone();
+    let said_in = rule["said_in"].as_str().unwrap();
+    assert!(rule["threshold"] == 4 && said_in.contains("test.toml:5:"), "{rule}");
+    daemon.goes_off();
+    let log = daemon.log();
+    let (warned, off) = (log.find("`alice/main` goes off in 2s"), log.find("goes off: it was not used"));
+    assert!(warned.is_some() && warned < off, "{log}");
 }
 
 #[test]
