@@ -33,17 +33,20 @@ fn survives(fault: Fault) {
     let (proxy, daemon) = running(&image);
     let before = daemon.show("alice/main");
     proxy.set(Some(fault));
+    // Nobody knows yet.
+    assert_eq!(soon(&daemon, &["why", "alice/main"]).code, 0);
     for args in [&["stop", "alice/main"][..], &["start", "alice/main"], &["rebuild", "alice/main"]] {
         let ran = soon(&daemon, args);
         assert_eq!(ran.code, 3, "{ran}");
         assert!(ran.stderr().contains("Docker does not answer"), "{ran}");
     }
     assert!(proxy.hits() > 0, "the fault was never met");
-    for args in [&["list"][..], &["show", "alice/main"], &["status"]] {
+    for args in [&["list"][..], &["show", "alice/main"], &["why", "alice/main"], &["status"]] {
         let ran = soon(&daemon, args);
         assert_eq!(ran.code, 0, "{ran}");
         assert!(ran.stderr().contains("Docker does not answer since"), "{ran}");
-        assert!(ran.stdout().contains("running"), "{ran}");
+        let on = if args[0] == "why" { "alice/main stays on" } else { "running" };
+        assert!(ran.stdout().contains(on), "{ran}");
     }
     proxy.set(None);
     wait_for("Docker to be back", || match daemon.hearth(&["status", "--json"]).json() {

@@ -158,13 +158,21 @@ fn silent() -> World {
 #[tokio::test(start_paused = true)]
 async fn l12_nobody_waits_longer_than_5_s_for_a_docker_that_is_away() {
     let world = silent();
-    for action in ["start", "rebuild", "stop", "cancel", "personalize"] {
-        world.engine(EngineView::Away { since: at(50), why: "connection refused".into() });
+    world.engine(EngineView::Away { since: at(50), why: "connection refused".into() });
+    let actions = ["start", "rebuild", "stop", "cancel", "personalize", "hold", "release"];
+    let actions = actions.map(|action| ("POST", format!("/v1/workspaces/alice/main/{action}")));
+    let others = [
+        ("PATCH", "/v1/workspaces/alice/main/settings"),
+        ("PATCH", "/v1/users/alice/settings"),
+        ("POST", "/v1/users/alice/away"),
+        ("DELETE", "/v1/homes/hearth.alice.main.home-2"),
+        ("POST", "/v1/homes/hearth.alice.main.home/restore"),
+    ];
+    for (method, uri) in actions.into_iter().chain(others.map(|(method, uri)| (method, uri.to_owned()))) {
         let started = tokio::time::Instant::now();
-        let uri = format!("/v1/workspaces/alice/main/{action}");
-        let answer = world.ask_as(&account("alice.example"), "POST", &uri, "").await;
-        assert_eq!((answer.status, answer.code().as_str()), (503, "docker_away"), "{action}");
-        assert!(started.elapsed() < std::time::Duration::from_secs(5), "{action}: {:?}", started.elapsed());
+        let answer = world.ask_as(&account("alice.example"), method, &uri, "").await;
+        assert_eq!((answer.status, answer.code().as_str()), (503, "docker_away"), "{method} {uri}");
+        assert!(started.elapsed() < std::time::Duration::from_secs(5), "{method} {uri}: {:?}", started.elapsed());
     }
 }
 

@@ -166,7 +166,7 @@ async fn l12_while_docker_is_away_answers_come_from_the_last_look_and_say_so() {
     let world = World::new();
     world.engine(EngineView::Away { since: at(50), why: "connection refused".into() });
     let alice = account("alice.example");
-    for uri in ["/v1/workspaces", "/v1/workspaces/alice/main", "/v1/status"] {
+    for uri in ["/v1/workspaces", "/v1/workspaces/alice/main", "/v1/workspaces/alice/main/why", "/v1/status"] {
         let answer = world.ask_as(&alice, "GET", uri, "").await;
         assert_eq!(
             (answer.status, answer.headers["hearth-docker-away-since"].to_str().unwrap()),
