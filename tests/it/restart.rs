@@ -126,13 +126,18 @@ fn l9_a_container_that_somebody_restarts_gets_fresh_secrets() {
     fresh(&daemon);
 }
 
-#[test]
-fn l9_a_killed_container_is_started_again_as_it_was() {
+/// The container ends so, and the same one is started again, with nothing but fresh secrets.
+#[track_caller]
+fn comes_back(lines: &str, ends: impl Fn(&str)) {
     let image = Image::coder().configure("echo once >> ~/configured").import();
-    let daemon = Daemon::start(&alice(&image));
+    let daemon = Daemon::start(&format!("{}{lines}", alice(&image)));
     let before = daemon.wait_state("alice/main", "running");
     daemon.inside("alice/main", &["sh", "-c", "echo here > /tmp/still"]);
-    docker(&["kill", &daemon.container("alice/main")]).ok();
+    let container = daemon.container("alice/main");
+    let started = || docker(&["inspect", "--format", "{{.State.StartedAt}}", &container]).ok();
+    let first = started();
+    ends(&container);
+    wait_for("another start", || if started() == first { Err(first.clone()) } else { Ok(()) });
     wait_for("it to be back", || {
         let ran = daemon.hearth(&["ssh", "alice/main", "--", "cat", "/tmp/still"]);
         if ran.code == 0 { Ok(()) } else { Err(ran.to_string()) }
@@ -165,6 +170,25 @@ fn l9_a_paused_container_is_running_with_a_warning_until_somebody_lets_it_go_on(
         assert!(notes || !warned);
     }
     daemon.inside("alice/main", &["true"]);
+}
+
+#[test]
+fn l9_a_killed_container_is_started_again_as_it_was() {
+    comes_back("", |container| drop(docker(&["kill", container]).ok()));
+}
+
+#[test]
+fn l9_a_container_that_somebody_stops_is_started_again_as_it_was() {
+    comes_back("", |container| drop(docker(&["stop", "--time", "2", container]).ok()));
+}
+
+#[test]
+fn l9_a_container_whose_main_process_the_kernel_ends_for_want_of_memory_is_started_again_as_it_was() {
+    comes_back("memory = \"128MiB\"\nshm = \"512MiB\"\n", |container| {
+        let fills = "echo 1000 > /proc/1/oom_score_adj && exec dd if=/dev/zero of=/dev/shm/full bs=1M count=300";
+        let ran = docker(&["exec", "--user", "0", container, "sh", "-c", fills]);
+        assert_eq!(ran.code, 137, "it had the memory: {ran}");
+    });
 }
 
 #[test]
