@@ -1,12 +1,14 @@
-//! `hearth hold -- COMMAND` and the renewing of its hold, against a hearthd that answers what a test tells it to (rule P5).
+//! `hearth hold -- COMMAND` and the renewing of its hold, against a hearthd that answers what a test tells it to, and
+//! what one says of one's use from inside (rule P5).
 
 use std::io::{BufRead, BufReader};
 use std::process::Stdio;
 
 use serde_json::{Value, json};
 
+use crate::support::config::alice_with;
 use crate::support::fake::{Answer, Fake};
-use crate::support::wait_for;
+use crate::support::{Daemon, Image, wait_for};
 
 const HOLD: &str = "POST /v1/workspaces/alice/main/hold";
 const RELEASE: &str = "POST /v1/workspaces/alice/main/release";
@@ -60,4 +62,32 @@ fn p5_one_that_lapsed_while_hearthd_was_away_is_asked_for_again() {
     drop(child.stdin.take());
     assert!(child.wait().unwrap().success());
     assert_eq!(fake.asked(RELEASE).last().unwrap().body["hold"], 2);
+}
+
+#[test]
+fn p5_from_inside_one_holds_and_releases_and_says_that_one_is_away() {
+    let image = Image::coder().import();
+    let daemon = Daemon::start(&alice_with(&image, "auto_off = \"1h\"", "auto_start = \"09:00\""));
+    daemon.wait_state("alice/main", "running");
+    let inside = |args: &[&str]| daemon.hearth(&[&["ssh", "alice/main", "--", "hearth"], args].concat());
+    let json = |args: &[&str]| inside(&[args, &["--json"]].concat()).json();
+    let shows = "hearth why --json; exit 7";
+    let ran = inside(&["hold", "-m", "training", "--", "sh", "-c", shows]);
+    let why: Value = serde_json::from_str(&ran.exits(7)).unwrap();
+    let hold = &why["holds"][0];
+    assert_eq!((&hold["by"], &hold["message"]), (&json!("alice"), &json!("training")), "{why}");
+    assert_eq!((&hold["until_command_ends"], &why["outlook"]["off"]), (&json!(true), &json!("kept")), "{why}");
+    assert_eq!(json(&["why"])["holds"], json!([]), "it ended with its command");
+    assert_eq!(inside(&["hold", "--", "sh", "-c", "kill -TERM $$"]).code, 143);
+    assert_eq!(inside(&["hold", "--", "nothing-such"]).code, 127);
+    inside(&["hold", "1h"]).ok();
+    assert_eq!(json(&["release"]), json!({ "workspace": "alice/main", "released": 1 }));
+
+    let schedule = || json(&["schedule"])[0].clone();
+    assert_eq!((&schedule()["workspace"], &schedule()["at"]), (&json!("alice/main"), &json!("09:00")));
+    inside(&["away", "--until", "2199-01-07"]).ok();
+    assert_eq!(schedule()["away_until"], "2199-01-07");
+    assert!(daemon.hearth(&["away", "alice"]).ok().contains("away until 2199-01-07"));
+    inside(&["away", "--back"]).ok();
+    assert_eq!(schedule()["away_until"], Value::Null);
 }
