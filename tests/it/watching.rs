@@ -1,12 +1,13 @@
 //! A change of the configuration is seen however it is written (C5).
 
 use std::fs;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
 use crate::support::config::alice_with;
-use crate::support::{Daemon, run, wait_for};
+use crate::support::{Daemon, run, took, wait_for};
 
 /// A configuration that differs from the others in one value, and builds nothing.
 fn with_auto_off(hours: u32) -> String {
@@ -118,6 +119,70 @@ fn c5_drop_ins_come_and_a_directory_that_is_gone_for_a_moment_changes_nothing() 
     daemon.write_config(&with_auto_off(2));
     in_force(&daemon, 2, "a directory that was gone for a moment");
     daemon.hearth(&["show", "alice/two"]).ok();
+}
+
+#[test]
+fn c5_a_drop_in_that_is_added_or_removed_is_seen() {
+    let daemon = Daemon::start(&with_auto_off(1));
+    let file = daemon.dir().join("conf.d/people.toml");
+    let carol = |is: bool| {
+        wait_for(&format!("carol to be known: {is}"), || match daemon.hearth(&["away", "carol"]) {
+            ran if ran.code == if is { 0 } else { 5 } => Ok(()),
+            ran => Err(ran.to_string()),
+        });
+    };
+    carol(false);
+    fs::write(&file, "[users.carol]\norgs = [\"acme\"]\n").unwrap();
+    carol(true);
+    fs::remove_file(&file).unwrap();
+    carol(false);
+    in_force(&daemon, 1, "another file's end");
+}
+
+/// How many reloads nobody asked for there were so far.
+fn reloads(daemon: &Daemon) -> usize {
+    let audit = daemon.hearth(&["audit", "--json"]).json();
+    let reload = |line: &&serde_json::Value| line["what"] == "reload" && line["who"] == "watcher";
+    audit.as_array().unwrap().iter().filter(reload).count()
+}
+
+#[test]
+fn c5_a_burst_of_writes_is_one_reload() {
+    let daemon = Daemon::start(&with_auto_off(1));
+    let mut hours = 1;
+    // On a busy machine the writes may come too far from each other to be a burst.
+    wait_for("20 writes in a burst", || {
+        let before = reloads(&daemon);
+        let mut write = || {
+            hours += 1;
+            daemon.write_config(&with_auto_off(hours));
+            // Something that takes its time.
+            daemon.hearth(&["version"]).ok();
+        };
+        let times = [(); 20].map(|()| took(&mut write).1);
+        in_force(&daemon, hours, "a burst");
+        let (longest, all) = (times.iter().max().unwrap(), times.iter().sum::<Duration>());
+        if *longest > Duration::from_millis(200) || all > Duration::from_millis(1600) {
+            return Err(format!("{times:?}"));
+        }
+        assert_eq!(reloads(&daemon) - before, 1, "{times:?}");
+        Ok(())
+    });
+}
+
+#[test]
+fn c5_permissions_that_are_lost_are_an_error_until_they_are_back() {
+    let daemon = Daemon::start(&with_auto_off(1));
+    let file = daemon.conf_d_file();
+    let mode = |mode| fs::set_permissions(&file, fs::Permissions::from_mode(mode)).unwrap();
+    mode(0o646);
+    let why = rejected(&daemon, true);
+    assert!(why.contains("test.toml") && why.contains("write"), "{why}");
+    in_force(&daemon, 1, "a mode that lets others write");
+    mode(0o644);
+    rejected(&daemon, false);
+    daemon.write_config(&with_auto_off(2));
+    in_force(&daemon, 2, "a mode that is right again");
 }
 
 #[test]
