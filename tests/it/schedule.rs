@@ -96,3 +96,22 @@ fn s4_away_and_holidays_are_told_with_their_days() {
     let audit = daemon.hearth(&["audit", "--json"]).json().to_string();
     assert!(audit.contains(&format!("alice away until {}", day(4))), "{audit}");
 }
+
+#[test]
+fn s5_where_no_day_has_an_auto_start_people_start_by_hand_and_by_connecting() {
+    let image = Image::coder().import();
+    let daemon = daemon(&image, "auto_start_days = []", "auto_start = \"09:00\"");
+    let schedule = schedule(&daemon);
+    let days = schedule["days"].as_array().unwrap();
+    assert!(days.iter().all(|day| day["no_start"] == "org-forbids"), "{schedule}");
+    assert_eq!((days.len(), &schedule["next"]), (14, &Value::Null), "{schedule}");
+    let build = || {
+        let shown = daemon.wait_state("alice/main", "running");
+        (shown["build"]["number"].clone(), shown["build"]["reason"].clone())
+    };
+    daemon.hearth_as(GAMES, &["ssh", "main", "--", "true"]).ok();
+    assert_eq!(build(), (json!(1), json!("connect")));
+    daemon.hearth_as(GAMES, &["stop", "main"]).ok();
+    daemon.hearth_as(GAMES, &["start", "main"]).ok();
+    assert_eq!(build(), (json!(2), json!("user")));
+}
