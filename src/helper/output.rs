@@ -161,28 +161,71 @@ pub(super) enum Took {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
-    fn run(limit: u64, pieces: &[&[u8]]) -> (String, String, Output<File>) {
+    /// Takes the pieces and writes some after each; returns what arrived and what is in the log.
+    fn run(limit: u64, pieces: &[impl AsRef<[u8]>]) -> (Vec<u8>, Vec<u8>, Output<File>) {
         let [to, log] = [tempfile::tempfile().unwrap(), tempfile::tempfile().unwrap()];
         let mut output = Output::new(to.try_clone().unwrap(), Some(log.try_clone().unwrap()), limit);
         for piece in pieces {
-            output.take(piece);
+            output.take(piece.as_ref());
+            if output.waits_for().is_some() {
+                output.write_some();
+            }
         }
         output.finish();
         let read = |mut file: File| {
             let mut bytes = vec![];
             std::io::Seek::rewind(&mut file).unwrap();
             file.read_to_end(&mut bytes).unwrap();
-            String::from_utf8_lossy(&bytes).into_owned()
+            bytes
         };
         (read(to), read(log), output)
+    }
+
+    fn text(bytes: &[u8]) -> &str {
+        str::from_utf8(bytes).unwrap()
+    }
+
+    /// What is to arrive of a whole output, however it came in pieces.
+    fn expected(limit: usize, whole: &[u8]) -> Vec<u8> {
+        if whole.len() <= limit {
+            return whole.to_vec();
+        }
+        let (kept, left_out) = whole.split_at(limit);
+        let end = &left_out[left_out.len().saturating_sub(RECENT)..];
+        let missing = (left_out.len() - end.len()) >> 10;
+        let too_long = format!("\nhearth: the output is longer than {} MiB; the rest is left out\n", limit >> 20);
+        let note = format!("hearth: {missing} KiB were left out; its last lines:\n");
+        [kept, too_long.as_bytes(), note.as_bytes(), end].concat()
+    }
+
+    proptest! {
+        #[test]
+        fn h4_output_arrives_whole_and_bounded_however_it_comes_in_pieces(
+            limit in 0..60_000usize,
+            pieces in prop::collection::vec(
+                prop_oneof![prop::collection::vec(any::<u8>(), 0..300), Just(vec![b'x'; 9000]), Just(b"a line\n".repeat(700))],
+                0..20,
+            ),
+        ) {
+            let (to, log, output) = run(limit as u64, &pieces);
+            let whole = pieces.concat();
+            prop_assert!(to == expected(limit, &whole), "{} of {} bytes arrived", to.len(), whole.len());
+            prop_assert!(log == to);
+            prop_assert!(to.len() <= limit + RECENT + 200);
+            let tail = output.tail();
+            prop_assert!(tail.len() <= TAIL_LINES && tail.iter().all(|line| line.chars().count() <= TAIL_LINE));
+            prop_assert!(!tail.iter().any(|line| line.contains(|c: char| c.is_control() && c != '\t')));
+        }
     }
 
     #[test]
     fn h4_output_goes_to_both_places() {
         let (to, log, output) = run(100, &[b"one\n", b"two\n"]);
-        assert_eq!(to, "one\ntwo\n");
+        assert_eq!(text(&to), "one\ntwo\n");
         assert_eq!(log, to);
         assert_eq!(output.tail(), ["one", "two"]);
     }
@@ -194,8 +237,8 @@ mod tests {
         pieces.push(b"the reason\n");
         let (to, log, output) = run(100_000, &pieces);
         assert!(to.len() < 100_000 + 20_000, "{}", to.len());
-        assert!(to.contains("left out"), "no note");
-        assert!(to.ends_with("the reason\n"));
+        assert!(text(&to).contains("left out"), "no note");
+        assert!(to.ends_with(b"the reason\n"));
         assert_eq!(log, to);
         assert_eq!(output.tail().len(), 20);
         assert_eq!(output.tail()[19], "the reason");
@@ -204,6 +247,7 @@ mod tests {
     #[test]
     fn h4_a_little_too_much_is_whole_but_for_the_note() {
         let (to, _, _) = run(4, &[b"abcdefgh"]);
+        let to = text(&to);
         assert!(to.starts_with("abcd\n"), "{to}");
         assert!(to.ends_with("\nefgh"), "{to}");
     }
@@ -211,7 +255,7 @@ mod tests {
     #[test]
     fn l8_the_tail_is_bounded_and_readable() {
         let long = vec![b'x'; 5000];
-        let (_, _, output) = run(LIMIT, &[b"10%\r20%\r100%\r\n\x1b[31mred\x1b[0m\n\xff\n", &long]);
+        let (_, _, output) = run(LIMIT, &[&b"10%\r20%\r100%\r\n\x1b[31mred\x1b[0m\n\xff\n"[..], &long]);
         let tail = output.tail();
         assert_eq!(tail[..3], ["100%", "red", "\u{fffd}"]);
         assert_eq!(tail[3].len(), TAIL_LINE);
