@@ -28,6 +28,15 @@ fn the_installed_configuration_is_good_with_and_without_its_comment_signs() {
     check(&values.concat());
 }
 
+#[test]
+fn c4_the_configurations_that_the_readme_shows_are_good() {
+    let readme = std::fs::read_to_string(format!("{ROOT}/README.md")).unwrap();
+    let block = regex::Regex::new(r"(?ms)^```toml$(.*?)^```$").unwrap();
+    let blocks: Vec<_> = block.captures_iter(&readme).map(|found| found[1].to_owned()).collect();
+    assert!(!blocks.is_empty(), "found none");
+    blocks.iter().for_each(|block| check(block));
+}
+
 /// Name, version and licence of all that is linked into the programs: not what only tests and builds use.
 fn linked() -> BTreeSet<(String, String, String)> {
     let mut cargo = Command::new("cargo");
