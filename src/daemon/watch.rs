@@ -182,13 +182,18 @@ mod tests {
         }
     }
 
+    /// Whether a removal that was seen by a hint, or at the next look without one, was waited for.
+    fn waited(after: Duration) -> bool {
+        [Duration::ZERO, POLL].iter().any(|seen| (*seen + GRACE..*seen + GRACE + AT_MOST).contains(&after))
+    }
+
     #[tokio::test(start_paused = true)]
     async fn l10_a_removal_takes_effect_only_if_it_still_stands_20_s_later() {
         let mut files = Files::watched();
         let one = TWO.replace("[users.alice.workspaces.two]\n", "");
         files.write(&one);
         let after = files.asked_after().await.expect("it stands");
-        assert!((GRACE..GRACE + POLL + AT_MOST).contains(&after), "{after:?}");
+        assert!(waited(after), "{after:?}");
         assert!(files.settings.borrow().workspaces.len() == 2);
     }
 
@@ -199,6 +204,21 @@ mod tests {
         tokio::time::sleep(GRACE / 2).await;
         files.write(TWO);
         assert_eq!(files.asked_after().await, None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn l10_a_drop_in_that_declares_workspaces_comes_at_once_and_goes_20_s_later() {
+        let mut files = Files::watched();
+        let drop_ins = files.directory.path().join("conf.d");
+        std::fs::create_dir(&drop_ins).unwrap();
+        std::fs::write(drop_ins.join("more.toml"), "[users.alice.workspaces.three]\n").unwrap();
+        let after = files.asked_after().await.expect("it is seen");
+        assert!(after <= POLL + AT_MOST, "{after:?}");
+        let loaded = config::load(&files.directory.path().join("hearth.toml")).unwrap();
+        files.settings.send(Arc::new(loaded.settings)).unwrap();
+        std::fs::remove_file(drop_ins.join("more.toml")).unwrap();
+        let after = files.asked_after().await.expect("it stands");
+        assert!(waited(after), "{after:?}");
     }
 
     #[tokio::test(start_paused = true)]
