@@ -81,12 +81,11 @@ impl Reconciler {
                 self.executor.save_build(id, &build).await;
                 say(id, &build, now);
                 let none = tracked.observed == Observed::None;
-                let forget = none
-                    && !cut_off
-                    && !mutant::is_on("built anew without end")
-                    && tracked.record.container.take().is_some();
+                let forget =
+                    none && !cut_off && !mutant::is_on("built anew without end") && tracked.record.container.is_some();
                 let off = none && tracked.queued.is_none();
                 if forget {
+                    tracked.lost = tracked.record.container.take();
                     // It was gone before this build began: nothing is left that a failure could have kept.
                     self.forget_container(id).await;
                 }
@@ -209,13 +208,16 @@ impl Reconciler {
         self.foreign = foreign;
         let runs = look.containers.iter().filter(|container| container.status == Status::Running);
         let oldest = runs.filter_map(|container| look.lives.get(&container.id)?.started_at).min();
-        let (mut unknown, mut seen) = (Vec::new(), Vec::new());
+        let (mut unknown, mut seen, mut found) = (Vec::new(), Vec::new(), Vec::new());
         for tracked in self.world.workspaces.quietly() {
             let stale = tracked.fresh_from > number && !mutant::is_on("old looks count");
             if stale || tracked.operation.is_some() {
                 continue;
             }
             let container = ours.get(&tracked.record.id).copied();
+            if container.is_some_and(|container| tracked.find_again(container)) {
+                found.push((tracked.record.id.clone(), tracked.record.container.clone()));
+            }
             if let Some(container) = container.filter(|container| tracked.is_unknown(container)) {
                 unknown.push((tracked.record.id.clone(), container.clone()));
                 continue;
@@ -241,6 +243,12 @@ impl Reconciler {
         }
         self.world.workspaces.touch(seen);
         self.looks.unanswered(look.unanswered, now);
+        for (id, container) in found {
+            info!(workspace = %id, "the container of `{id}` is there again");
+            if let Err(error) = self.executor.store().set_container(&id, container).await {
+                error!(workspace = %id, "cannot record that the container of `{id}` is there again: {error}");
+            }
+        }
         for (id, container) in unknown {
             self.take_over(&id, container, now).await;
         }

@@ -23,7 +23,7 @@ use crate::model::{
     WorkspaceId,
 };
 use crate::pipeline::{self, Busy, HOOKS_COUNT};
-use crate::store::WorkspaceRecord;
+use crate::store::{ContainerRecord, WorkspaceRecord};
 
 /// How soon a build that the engine cut off is taken up again.
 const AGAIN: Duration = Duration::from_secs(2);
@@ -52,6 +52,9 @@ pub(super) struct Tracked {
     /// It ended because the engine or the host did: started again when its turn comes.
     pub(super) ended_with_engine: bool,
     pub(super) postponed: Option<Postponed>,
+    /// A container that was gone, and that no build could take the place of. An engine whose disk was not mounted shows
+    /// it again when the disk is back.
+    pub(super) lost: Option<ContainerRecord>,
     /// How often in a row the engine cut its build off.
     interrupted: u32,
     pub(super) operation: Option<Operation>,
@@ -108,6 +111,7 @@ impl Tracked {
             ends: Vec::new(),
             ended_with_engine: false,
             postponed: None,
+            lost: None,
             interrupted: 0,
             operation: None,
             inside: None,
@@ -274,6 +278,15 @@ impl Tracked {
         // A build that is taken up again left it.
         let left = self.queued.as_ref().is_some_and(|queued| queued.reason != BuildReason::Create || self.taken_up);
         !known && !left && container.status == Status::Running && self.record.removed_at.is_none()
+    }
+
+    /// Takes a container for the workspace's own again when it is the one that was lost. Returns whether it is.
+    pub(super) fn find_again(&mut self, container: &Container) -> bool {
+        let found = self.record.container.is_none() && self.lost.as_ref().is_some_and(|lost| lost.id == container.id.0);
+        if found {
+            self.record.container = self.lost.take();
+        }
+        found
     }
 
     /// Returns whether somebody else started the container since hearthd did.

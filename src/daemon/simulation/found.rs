@@ -101,6 +101,25 @@ fn l9_one_that_is_gone_and_cannot_be_built_anew_fails_once() {
 }
 
 #[test]
+fn l9_one_that_comes_back_with_the_disk_of_the_engine_runs_again_as_it_was() {
+    let (mut world, id) = world();
+    let containers =
+        |world: &World| world.host.engine.all_containers().into_iter().map(|one| one.id).collect::<Vec<_>>();
+    let homes =
+        |world: &World| world.host.engine.volumes_with_labels().into_iter().map(|one| one.name).collect::<Vec<_>>();
+    let before = (containers(&world), homes(&world));
+    world.host.engine.change_disk();
+    world.pass(MINUTE).unwrap();
+    let State::Failed { failure, .. } = state(&world, &id) else { panic!("{:?}", state(&world, &id)) };
+    assert!(failure.contains("is gone from Docker; no empty one is put in its place"), "{failure}");
+    assert_eq!((containers(&world), homes(&world)), (vec![], vec![]));
+    world.host.engine.change_disk();
+    world.pass(MINUTE).unwrap();
+    assert_eq!(state(&world, &id).name(), StateName::Running);
+    assert_eq!((containers(&world), homes(&world)), before);
+}
+
+#[test]
 fn l9_l11_one_that_ends_again_and_again_fails_although_hearthd_is_restarted_meanwhile() {
     for kindly in [true, false] {
         let (mut world, id) = world();

@@ -261,9 +261,10 @@ impl FakeEngine {
         self.world().containers.values().map(|made| made.detail.container.clone()).collect()
     }
 
-    /// Returns the names of every volume, ours or not.
+    /// Returns the names of every volume, ours or not, those on a disk that is not mounted too.
     pub fn all_volumes(&self) -> Vec<String> {
-        self.world().volumes.keys().cloned().collect()
+        let world = self.world();
+        world.volumes.keys().chain(world.unmounted.1.keys()).cloned().collect()
     }
 
     /// Does `docker volume create` and `docker network create`, by somebody else.

@@ -29,6 +29,18 @@ impl FakeEngine {
     pub fn list_as(&self, name: &str, status: Status) {
         self.world().listed_as.insert(name.to_owned(), status);
     }
+
+    /// Restarts on another disk, at first an empty one with the same images, or on the one of before.
+    pub fn change_disk(&self) {
+        self.reboot();
+        self.set_away(Some("it restarts"));
+        let mut world = self.world();
+        let World { containers, volumes, unmounted, .. } = &mut *world;
+        std::mem::swap(containers, &mut unmounted.0);
+        std::mem::swap(volumes, &mut unmounted.1);
+        drop(world);
+        self.set_away(None);
+    }
 }
 
 #[derive(Debug, Default)]
@@ -43,6 +55,8 @@ pub(super) struct World {
     pub(super) tags: BTreeMap<String, String>,
     pub(super) containers: BTreeMap<String, Made>,
     pub(super) volumes: BTreeMap<String, Volume>,
+    /// What is on the disk that is not mounted.
+    pub(super) unmounted: (BTreeMap<String, Made>, BTreeMap<String, Volume>),
     /// When a volume's root was last changed, by its name: a start of a container with it is such a change.
     pub(super) changed: BTreeMap<String, Moment>,
     pub(super) networks: BTreeMap<String, Network>,
