@@ -1,4 +1,5 @@
-//! What hearthd starts on: the files as they are or, where they are bad, the copy that was last accepted (rule C1).
+//! What hearthd starts on: the files as they are or, where they are bad (rule C1) or would remove many of those that are
+//! on (rule L10), the copy that was last accepted.
 //!
 //! The copy lies in the data directory, which a bad file may still name. It counts for the same main file only, so that
 //! a hearthd with files of its own never starts on another's.
@@ -8,10 +9,10 @@ use std::path::{Path, PathBuf};
 use toml::Table;
 use tracing::warn;
 
-use crate::config::{self, Loaded, Machine, Problems, Sources};
+use crate::config::{self, Loaded, Machine, Problems, Settings, Sources};
 use crate::handle::{ConfigView, Rejected};
-use crate::model::Moment;
-use crate::store::{AcceptedConfig, Store};
+use crate::model::{Moment, Power, WorkspaceId};
+use crate::store::{AcceptedConfig, Store, WorkspaceRecord};
 
 const DEFAULT_DATA_DIR: &str = "/var/lib/hearth";
 
@@ -30,16 +31,50 @@ pub struct Beginning {
 /// # Errors
 /// With what is wrong with the files, where there is no copy either that is still in order.
 pub(super) async fn beginning(main: PathBuf, now: Moment) -> Result<Beginning, Problems> {
-    let problems = match config::load(&main) {
-        Ok(loaded) => {
-            let view = ConfigView { path: main, in_force_since: now, from_copy: false, rejected: None };
-            return Ok(Beginning { loaded, view });
+    let (files, errors) = match config::load(&main) {
+        Ok(loaded) => match removes_many(&on(&loaded.settings).await, &loaded.settings) {
+            None => (Ok(loaded), String::new()),
+            Some(why) => (Ok(loaded), why),
+        },
+        Err(problems) => {
+            let errors = problems.to_string();
+            (Err(problems), errors)
         }
-        Err(problems) => problems,
     };
-    let Some((loaded, at)) = copy(&main).await else { return Err(problems) };
-    let rejected = Some(Rejected { since: now, errors: problems.to_string() });
+    let copy = if errors.is_empty() { None } else { copy(&main).await };
+    let Some((loaded, at)) = copy else {
+        let view = ConfigView { path: main, in_force_since: now, from_copy: false, rejected: None };
+        return files.map(|loaded| Beginning { loaded, view });
+    };
+    let rejected = Some(Rejected { since: now, errors });
     Ok(Beginning { loaded, view: ConfigView { path: main, in_force_since: at, from_copy: true, rejected } })
+}
+
+/// Says what speaks against a configuration that would remove more than three and more than a third of the workspaces that
+/// are on (rule L10).
+pub(super) fn removes_many(on: &[WorkspaceId], new: &Settings) -> Option<String> {
+    let removed = on.iter().filter(|id| !new.workspaces.contains_key(id)).count();
+    (removed > 3 && removed * 3 > on.len()).then(|| {
+        format!(
+            "this would remove {removed} of {} running workspaces, so nothing was changed. \
+             If it is meant: `hearth config reload --yes`",
+            on.len()
+        )
+    })
+}
+
+/// Returns the workspaces that were on when hearthd ended. What is wrong with the database is said by who opens it next.
+async fn on(settings: &Settings) -> Vec<WorkspaceId> {
+    let database = settings.server.data_dir.join(DATABASE);
+    let read = async {
+        let store = Store::open(&database).ok()?;
+        let records = store.workspaces().await;
+        store.close().await;
+        records.ok()
+    };
+    let records = if database.exists() { read.await } else { None };
+    let is_on = |record: &WorkspaceRecord| record.power == Power::On && record.removed_at.is_none();
+    records.into_iter().flatten().filter(is_on).map(|record| record.id).collect()
 }
 
 /// Returns the accepted copy of a configuration, and when it was accepted.

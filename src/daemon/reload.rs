@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use tracing::{error, info, warn};
 
+use super::accepted::removes_many;
 use super::audit::Deed;
 use super::reconcile::{Reconciler, failed};
 use super::world::World;
@@ -118,17 +119,8 @@ impl Reconciler {
     /// Refuses what would remove more than three and more than a third of the running workspaces (rule L10).
     fn guard(&self, new: &Settings) -> Result<(), RequestError> {
         let running = self.world.workspaces.iter().filter(|(_, tracked)| tracked.observed != Observed::None);
-        let running: Vec<_> = running.map(|(id, _)| id).collect();
-        let removed: Vec<_> = running.iter().filter(|id| !new.workspaces.contains_key(id)).collect();
-        if removed.len() > 3 && removed.len() * 3 > running.len() {
-            return Err(RequestError::Guarded(format!(
-                "this would remove {} of {} running workspaces, so nothing was changed. \
-                 If it is meant: `hearth config reload --yes`",
-                removed.len(),
-                running.len()
-            )));
-        }
-        Ok(())
+        let running: Vec<_> = running.map(|(id, _)| id.clone()).collect();
+        removes_many(&running, new).map_or(Ok(()), |why| Err(RequestError::Guarded(why)))
     }
 
     /// Makes the world have what the configuration declares, and no more that is on.

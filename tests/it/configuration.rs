@@ -157,7 +157,7 @@ fn l10_what_would_remove_many_of_those_that_run_is_refused_until_it_is_meant() {
         format!("{}{more}", alice(&image))
     };
     let all = ["a", "b", "c", "d", "e"];
-    let daemon = Daemon::start(&with(&all));
+    let mut daemon = Daemon::start(&with(&all));
     for name in all.iter().chain(&["main"]) {
         daemon.wait_state(&format!("alice/{name}"), "running");
     }
@@ -175,6 +175,11 @@ fn l10_what_would_remove_many_of_those_that_run_is_refused_until_it_is_meant() {
         log if log.contains("not reloaded") && log.contains("4 of 6") => Ok(()),
         log => Err(log),
     });
+    assert_eq!(daemon.containers().len(), 6);
+    // Nor is it by a restart, as an upgrade makes one.
+    daemon.restart();
+    assert!(rejected(&daemon).to_string().contains("4 of 6"), "{}", rejected(&daemon));
+    daemon.wait_state("alice/e", "running");
     assert_eq!(daemon.containers().len(), 6);
     daemon.write_config(&with(&["a", "b"]));
     daemon.hearth(&["config", "reload"]).ok();
