@@ -48,6 +48,8 @@ pub(super) async fn prepare(
             disk.display()
         )));
     }
+    // Before the pull, which an engine whose disk is not mounted would make onto another one.
+    volume::check(tools, record).await?;
     let mut warnings = Vec::new();
     let (image, stale) = pull(tools, org, &workspace.image.value, asked_at, log).await?;
     warnings.extend(stale);
@@ -66,6 +68,7 @@ pub(super) async fn prepare(
             free(port).map_err(Broken::Failed)?;
         }
     }
+    // Anew: a pull may take long.
     let home = volume::check(tools, record).await?;
     warnings.extend(network::check(tools, org).await?);
     Ok(Prepared { image, resolved, home, warnings })

@@ -108,8 +108,11 @@ fn l9_one_that_comes_back_with_the_disk_of_the_engine_runs_again_as_it_was() {
     let homes =
         |world: &World| world.host.engine.volumes_with_labels().into_iter().map(|one| one.name).collect::<Vec<_>>();
     let before = (containers(&world), homes(&world));
+    let pulls = |world: &World| world.host.engine.calls().iter().filter(|call| call.starts_with("pull")).count();
+    let pulled = pulls(&world);
     world.host.engine.change_disk();
     world.pass(MINUTE).unwrap();
+    assert_eq!(pulls(&world), pulled, "an image was pulled onto the disk below");
     let State::Failed { failure, .. } = state(&world, &id) else { panic!("{:?}", state(&world, &id)) };
     assert!(failure.contains("is gone from Docker; no empty one is put in its place"), "{failure}");
     assert_eq!((containers(&world), homes(&world)), (vec![], vec![]));
