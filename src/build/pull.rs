@@ -4,10 +4,10 @@
 //! ended serves whatever waited for its turn since before it began: a hundred builds of one morning pull once (S3).
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{SetOnce, mpsc};
 use tokio::time::Instant;
 
 use super::log::LogWriter;
@@ -25,8 +25,20 @@ const FRESH: Duration = Duration::from_secs(2 * 3600);
 #[derive(Debug, Clone)]
 struct Flight {
     began_at: Instant,
-    /// When and how it ended; `None` while it goes on.
-    ended: watch::Receiver<Option<(Instant, Result<(), PullError>)>>,
+    /// When and how it ended. Who waits for it goes on in the order in which they came.
+    ended: Arc<SetOnce<Ended>>,
+}
+
+type Ended = (Instant, Result<(), PullError>);
+
+/// Ends a pull that is cut off.
+struct Landing(Arc<SetOnce<Ended>>);
+
+impl Drop for Landing {
+    fn drop(&mut self) {
+        // One that ended before stays as it ended.
+        let _ = self.0.set((Instant::now(), Err(PullError::Failed("the pull was cut off".into()))));
+    }
 }
 
 /// Since when an image is wanted.
@@ -40,8 +52,8 @@ struct Wanted {
 impl Flight {
     /// Returns whether it serves a build that wants the image since then.
     fn serves(&self, wanted: Wanted) -> bool {
-        match &*self.ended.borrow() {
-            None => self.ended.has_changed().is_ok(),
+        match self.ended.get() {
+            None => true,
             // One that was pulled and is missed afterwards is gone again.
             Some((ended_at, Ok(()))) => {
                 self.began_at >= wanted.since && wanted.missed_at.is_none_or(|missed_at| missed_at <= *ended_at)
@@ -52,8 +64,8 @@ impl Flight {
 
     /// Returns whether it may serve anybody yet.
     fn is_kept(&self) -> bool {
-        match &*self.ended.borrow() {
-            None => self.ended.has_changed().is_ok(),
+        match self.ended.get() {
+            None => true,
             Some((ended_at, result)) => result.is_ok() && ended_at.elapsed() < FRESH,
         }
     }
@@ -154,17 +166,16 @@ async fn shared(
     let credentials = credentials(org, reference)?;
     let account = credentials.as_ref().map_or("", |credentials| credentials.username.as_str());
     let key = format!("{account} {reference}");
-    let (mut flight, progress) = join(tools, key, reference, credentials, wanted);
+    let (flight, progress) = join(tools, key, reference, credentials, wanted);
     match progress {
         Some(progress) => show(progress, log).await,
-        None if flight.ended.borrow().is_some() => {
+        None if flight.ended.initialized() => {
             log.line(Stage::Pull, "another build has pulled the same image since this one was asked for");
         }
         None => log.line(Stage::Pull, "another build pulls the same image: waiting for it"),
     }
-    let ended = flight.ended.wait_for(Option::is_some).await;
-    let ended = ended.map(|ended| ended.clone()).unwrap_or_default();
-    Ok(ended.map(|(_, result)| result).unwrap_or_else(|| Err(PullError::Failed("the pull was cut off".into()))))
+    let (_, result) = flight.ended.wait().await;
+    Ok(result.clone())
 }
 
 /// Returns the pull under way, and the progress of one that was begun here.
@@ -180,14 +191,14 @@ fn join(
     if let Some(flight) = flights.get(&key).filter(|flight| flight.serves(wanted)) {
         return (flight.clone(), None);
     }
-    let (landing, ended) = watch::channel(None);
-    let flight = Flight { began_at: Instant::now(), ended };
+    let flight = Flight { began_at: Instant::now(), ended: Arc::default() };
+    let landing = Landing(flight.ended.clone());
     flights.insert(key, flight.clone());
     let (progress, shown) = mpsc::channel(64);
     let (engine, reference) = (tools.engine.clone(), reference.to_owned());
     tools.tasks.spawn(async move {
         let result = engine.pull(&reference, credentials.as_ref(), progress).await;
-        landing.send_replace(Some((Instant::now(), result)));
+        let _ = landing.0.set((Instant::now(), result));
     });
     (flight, Some(shown))
 }
@@ -226,11 +237,10 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn s3_a_pull_that_ended_while_the_image_was_looked_for_serves_and_one_that_is_missed_since_does_not() {
         let asked = Instant::now();
-        let (landing, ended) = watch::channel(None);
-        let flight = Flight { began_at: asked + SECOND, ended };
+        let flight = Flight { began_at: asked + SECOND, ended: Arc::default() };
         let wanted = |since, missed| Wanted { since, missed_at: Some(asked + SECOND * missed) };
         assert!(flight.serves(wanted(asked + 2 * SECOND, 2)), "it goes on");
-        landing.send_replace(Some((asked + 3 * SECOND, Ok(()))));
+        flight.ended.set((asked + 3 * SECOND, Ok(()))).unwrap();
         assert!(flight.serves(wanted(asked, 2)));
         assert!(!flight.serves(wanted(asked, 4)), "it is gone again");
         assert!(!flight.serves(wanted(asked + 2 * SECOND, 2)), "it began before it was asked for");
@@ -239,13 +249,19 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn s3_a_pull_serves_a_storm_that_lasts_an_hour() {
-        let (landing, ended) = watch::channel(None);
-        let flight = Flight { began_at: Instant::now(), ended };
+        let flight = Flight { began_at: Instant::now(), ended: Arc::default() };
         tokio::time::advance(1800 * SECOND).await;
-        landing.send_replace(Some((Instant::now(), Ok(()))));
+        flight.ended.set((Instant::now(), Ok(()))).unwrap();
         tokio::time::advance(3600 * SECOND).await;
         assert!(flight.is_kept());
         tokio::time::advance(3601 * SECOND).await;
         assert!(!flight.is_kept());
+    }
+
+    #[tokio::test]
+    async fn who_waits_for_a_pull_that_is_cut_off_hears_of_it() {
+        let ended = Arc::default();
+        drop(Landing(Arc::clone(&ended)));
+        assert!(matches!(ended.wait().await, (_, Err(PullError::Failed(_)))));
     }
 }
