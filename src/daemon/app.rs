@@ -21,12 +21,12 @@ use super::outside;
 use super::reconcile::{Inlets, Reconciler};
 use super::sensors::HostSensors;
 use super::systemd::{self, Service};
-use super::{wake, watch};
+use super::wake;
+use super::watch::{self, Unasked};
 use crate::api::{self, ApiContext};
 use crate::config::Sources;
 use crate::docker::{BollardEngine, Engine};
 use crate::enter::Visitor;
-use crate::model::Requester;
 use crate::store::Store;
 
 /// How long an ending waits for what is under way.
@@ -54,7 +54,7 @@ impl App {
     /// When a directory, the database or a socket cannot be opened. Docker need not be there.
     pub async fn build(
         beginning: Beginning,
-        (reloads_in, reloads): (mpsc::Sender<Requester>, mpsc::Receiver<Requester>),
+        (reloads_in, reloads): (mpsc::Sender<Unasked>, mpsc::Receiver<Unasked>),
         stop: CancellationToken,
     ) -> anyhow::Result<Self> {
         let Beginning { loaded, view: config } = beginning;

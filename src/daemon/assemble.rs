@@ -20,6 +20,7 @@ use super::schedule::Schedules;
 use super::sensors::Sensors;
 use super::systemd::Service;
 use super::wake::Alarm;
+use super::watch::Unasked;
 use super::world::{Tracked, World};
 use crate::activity::Ledger;
 use crate::build::log::Logs;
@@ -28,7 +29,7 @@ use crate::config::{InForce, Settings};
 use crate::docker::{Engine, EngineEvent};
 use crate::enter::{Doors, Entries, Visitor};
 use crate::handle::{ConfigView, EngineView, Handle, Snapshot};
-use crate::model::{BuildRecord, BuildResult, Now, Power, Requester};
+use crate::model::{BuildRecord, BuildResult, Now, Power};
 use crate::mutant;
 use crate::store::{BUILDS_KEPT, Store};
 
@@ -65,7 +66,7 @@ pub(super) async fn assemble(
     surroundings: Surroundings,
     settings: Arc<Settings>,
     config: ConfigView,
-    reloads: mpsc::Receiver<Requester>,
+    reloads: mpsc::Receiver<Unasked>,
 ) -> anyhow::Result<Assembled> {
     let Surroundings { engine, events, sensors, store, clock, boot_id, service, hearth, tasks, stop } = surroundings;
     let (server, now) = (&settings.server, clock.now());

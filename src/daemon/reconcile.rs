@@ -26,6 +26,7 @@ use super::reload::{LineWaiter, fingerprint};
 use super::sampling::Sampling;
 use super::schedule::Schedules;
 use super::usage::Rota;
+use super::watch::Unasked;
 use super::world::{Tracked, World};
 use crate::config::{InForce, Members, Settings};
 use crate::decide::{self, Action, Doing};
@@ -56,7 +57,7 @@ pub(super) struct Inlets {
     pub(super) reports: mpsc::Receiver<Report>,
     pub(super) engine: mpsc::Receiver<EngineEvent>,
     /// SIGHUP, and files that changed.
-    pub(super) reloads: mpsc::Receiver<Requester>,
+    pub(super) reloads: mpsc::Receiver<Unasked>,
     /// The alarm rings: look now.
     pub(super) alarms: mpsc::Receiver<()>,
 }
@@ -150,7 +151,7 @@ impl Reconciler {
                     () = stop.cancelled() => return self.keep_ledgers().await,
                     Some(report) = inlets.reports.recv() => self.report(report).await,
                     Some(request) = inlets.requests.recv() => self.request(request).await,
-                    Some(requester) = inlets.reloads.recv() => self.reload_unasked(&requester).await,
+                    Some(unasked) = inlets.reloads.recv() => self.reload_unasked(unasked).await,
                     Some(()) = inlets.alarms.recv() => {}
                     Some(event) = inlets.engine.recv() => calls_for_a_turn = self.engine_event(event).await,
                     () = &mut wait => {}

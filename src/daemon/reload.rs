@@ -9,11 +9,12 @@ use tracing::{error, info, warn};
 use super::accepted::removes_many;
 use super::audit::Deed;
 use super::reconcile::{Reconciler, failed};
+use super::watch::{Seen, Unasked};
 use super::world::World;
 use crate::activity::Ledger;
 use crate::blocking;
 use crate::build;
-use crate::config::{self, InForce, Settings};
+use crate::config::{self, InForce, Loaded, Problems, Settings};
 use crate::decide::{Doing, Observed};
 use crate::handle::{EngineView, Event, Rejected, Reloaded, Reply, RequestError};
 use crate::model::{BuildReason, OffReason, Power, Requester, WorkspaceId};
@@ -41,9 +42,25 @@ impl<T> LineWaiter<T> {
 
 impl Reconciler {
     /// Reloads where nobody waits for the answer; what goes wrong stands in the journal and in `hearth status`.
-    pub(super) async fn reload_unasked(&mut self, requester: &Requester) {
+    pub(super) async fn reload_unasked(&mut self, unasked: Unasked) {
+        let mut dealt = None;
+        let (files, requester) = match unasked {
+            Unasked::Hangup => (load(self.config.path.clone()).await, "SIGHUP"),
+            Unasked::Seen(seen) => {
+                let Seen { files, judged_by, dealt_with } = *seen;
+                // Where something else is in force by now, it is judged anew what they remove.
+                let still = Arc::ptr_eq(&judged_by, &self.settings);
+                if !still {
+                    let _ = dealt_with.send(false);
+                    return;
+                }
+                dealt = Some(dealt_with);
+                (files.map_err(bad), "watcher")
+            }
+        };
+        let requester = &Requester(requester.into());
         self.executor.service().reloading();
-        let (after, result) = match self.take_files(false, requester).await {
+        let (after, result) = match self.take(files, false, requester).await {
             Ok((_, reloaded)) => {
                 info!(changes = reloaded.changes.len(), "the configuration is reloaded");
                 (Some(reloaded.changes.join("; ")), "ok".to_owned())
@@ -56,10 +73,12 @@ impl Reconciler {
         let deed = Deed { who: requester.clone(), what: "reload", workspace: None, before: None, after, result };
         self.executor.note(deed).await;
         self.executor.service().ready();
+        dealt.map(|dealt_with| dealt_with.send(true));
     }
 
     pub(super) async fn reload(&mut self, yes: bool, requester: &Requester, reply: Reply<Reloaded>) {
-        match self.take_files(yes, requester).await {
+        let files = load(self.config.path.clone()).await;
+        match self.take(files, yes, requester).await {
             Ok((workspaces, answer)) => self.reload_waiters.push(LineWaiter { workspaces, reply, answer }),
             Err(error) => {
                 let _ = reply.send(Err(error));
@@ -78,16 +97,15 @@ impl Reconciler {
         config::change::plan(&self.settings, new, &self.members).lines()
     }
 
-    /// Reads the files and takes them into force; returns the running workspaces that are being changed.
-    async fn take_files(
+    /// Takes files into force; returns the running workspaces that are being changed.
+    async fn take(
         &mut self,
+        files: Result<Loaded, RequestError>,
         yes: bool,
         requester: &Requester,
     ) -> Result<(BTreeSet<WorkspaceId>, Reloaded), RequestError> {
         let now = self.executor.now().wall;
-        let loaded = load(self.config.path.clone()).await;
-        let guarded =
-            loaded.and_then(|loaded| if yes { Ok(()) } else { self.guard(&loaded.settings) }.map(|()| loaded));
+        let guarded = files.and_then(|loaded| if yes { Ok(()) } else { self.guard(&loaded.settings) }.map(|()| loaded));
         let loaded = match guarded {
             Ok(loaded) => loaded,
             Err(error) => {
@@ -245,10 +263,14 @@ pub(super) fn fingerprint(in_force: &InForce, id: &WorkspaceId) -> Option<u64> {
     in_force.workspace(id).map(|(workspace, org)| build::fingerprint(&workspace, org))
 }
 
-async fn load(path: PathBuf) -> Result<config::Loaded, RequestError> {
+fn bad(problems: Problems) -> RequestError {
+    RequestError::BadConfiguration(problems.to_string())
+}
+
+async fn load(path: PathBuf) -> Result<Loaded, RequestError> {
     let loaded = blocking::run(move || config::load(&path)).await;
     let loaded = loaded.map_err(|error| RequestError::Failed(format!("the configuration reader failed: {error}")))?;
-    loaded.map_err(|problems| RequestError::BadConfiguration(problems.to_string()))
+    loaded.map_err(bad)
 }
 
 /// What of `[server]` cannot change while hearthd runs stays as it is until its restart.

@@ -18,9 +18,9 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
 use super::clock::{Clock, SystemClock};
+use super::watch::Unasked;
 use super::{App, accepted};
 use crate::config;
-use crate::model::Requester;
 
 /// The daemon of hearth: makes and keeps the workspaces that the configuration declares
 #[derive(Debug, Parser)]
@@ -93,7 +93,7 @@ async fn run(config: PathBuf) -> anyhow::Result<ExitCode> {
         while let Some(signal) = signals.next().await {
             match signal {
                 // A full channel means that a reload is due already.
-                SIGHUP => drop(hangups.try_send(Requester("SIGHUP".into()))),
+                SIGHUP => drop(hangups.try_send(Unasked::Hangup)),
                 _ if ending.is_cancelled() => return,
                 _ => {
                     info!("hearthd is told to stop");

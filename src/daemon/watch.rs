@@ -11,12 +11,11 @@ use std::time::Duration;
 
 use notify::event::{AccessKind, AccessMode};
 use notify::{Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, timeout_at};
 use tracing::warn;
 
-use crate::config::{self, Settings};
-use crate::model::Requester;
+use crate::config::{self, Loaded, Problems, Settings};
 
 /// Writers that write in pieces are done after so long.
 const QUIET: Duration = Duration::from_millis(300);
@@ -27,17 +26,36 @@ const POLL: Duration = Duration::from_secs(30);
 /// How long a removal must stand: a file that is half written can be valid (rule L10).
 const GRACE: Duration = Duration::from_secs(20);
 
-/// Watches the files of `main` and sends to `reloads` when they are to be read again. `hash` is that of the texts in
-/// force at the start. Ends when nobody listens any more.
+/// Why the files are to be taken into force although nobody waits for it.
+#[derive(Debug)]
+pub enum Unasked {
+    /// SIGHUP: they are read anew.
+    Hangup,
+    /// They have changed.
+    Seen(Box<Seen>),
+}
+
+/// Files as they were read: those that are judged are those that count. Read again, they may be half written.
+#[derive(Debug)]
+pub struct Seen {
+    pub(super) files: Result<Loaded, Problems>,
+    /// What was in force when they were judged.
+    pub(super) judged_by: Arc<Settings>,
+    /// Hears whether that still was, and the files were dealt with.
+    pub(super) dealt_with: oneshot::Sender<bool>,
+}
+
+/// Watches the files of `main` and sends them to `reloads` when they have changed. `hash` is that of the texts in force at
+/// the start. Ends when nobody listens any more.
 pub(super) async fn watch(
     main: PathBuf,
     hash: String,
     settings: watch::Receiver<Arc<Settings>>,
-    reloads: mpsc::Sender<Requester>,
+    reloads: mpsc::Sender<Unasked>,
 ) {
     let (hints, mut hinted) = mpsc::channel(1);
     let mut watched = Watched::new(hints);
-    let mut seen = hash;
+    let (mut seen, mut known) = (hash, settings.borrow().clone());
     // Since when a state of the files that removes workspaces has stood.
     let mut removal: Option<(String, Instant)> = None;
     loop {
@@ -53,7 +71,12 @@ pub(super) async fn watch(
             }
         }
         let in_force = settings.borrow().clone();
-        let Some(now) = look(main.clone(), seen.clone(), in_force).await else {
+        if !Arc::ptr_eq(&in_force, &known) {
+            // Somebody else reloaded: from whatever was there then.
+            known = in_force.clone();
+            seen.clear();
+        }
+        let Some(now) = look(main.clone(), seen.clone(), in_force.clone()).await else {
             removal = None;
             continue;
         };
@@ -65,9 +88,16 @@ pub(super) async fn watch(
             }
         }
         removal = None;
-        seen = now.hash;
-        if reloads.send(Requester("watcher".into())).await.is_err() {
+        let (dealt_with, answer) = oneshot::channel();
+        if reloads
+            .send(Unasked::Seen(Box::new(Seen { files: now.files, judged_by: in_force, dealt_with })))
+            .await
+            .is_err()
+        {
             return;
+        }
+        if answer.await == Ok(true) {
+            (seen, known) = (now.hash, settings.borrow().clone());
         }
     }
 }
@@ -80,6 +110,7 @@ async fn quiet(hinted: &mut mpsc::Receiver<()>) {
 
 /// Files that are not as they were seen last.
 struct Changed {
+    files: Result<Loaded, Problems>,
     hash: String,
     /// Whether workspaces in force would be removed.
     removes: bool,
@@ -91,12 +122,13 @@ async fn look(main: PathBuf, seen: String, settings: Arc<Settings>) -> Option<Ch
         Ok(loaded) if loaded.hash == seen => None,
         Ok(loaded) => {
             let removes = settings.workspaces.keys().any(|id| !loaded.settings.workspaces.contains_key(id));
-            Some(Changed { hash: loaded.hash, removes })
+            let hash = loaded.hash.clone();
+            Some(Changed { files: Ok(loaded), hash, removes })
         }
-        // The reload says what is wrong. It is asked for once for each way in which the files are wrong.
+        // The reload says what is wrong, once for each way in which the files are wrong.
         Err(problems) => {
             let hash = blake3::hash(problems.to_string().as_bytes()).to_string();
-            (hash != seen).then_some(Changed { hash, removes: false })
+            (hash != seen).then_some(Changed { files: Err(problems), hash, removes: false })
         }
     };
     tokio::task::spawn_blocking(look).await.ok().flatten()
@@ -153,7 +185,7 @@ mod tests {
     /// A configuration that is watched, on a clock that goes on by itself while nothing happens.
     struct Files {
         directory: tempfile::TempDir,
-        reloads: mpsc::Receiver<Requester>,
+        reloads: mpsc::Receiver<Unasked>,
         settings: watch::Sender<Arc<Settings>>,
     }
 
@@ -178,7 +210,17 @@ mod tests {
         async fn asked_after(&mut self) -> Option<Duration> {
             let start = Instant::now();
             let asked = timeout_at(start + Duration::from_secs(60), self.reloads.recv()).await;
-            asked.ok().map(|_| start.elapsed())
+            let Ok(Some(Unasked::Seen(seen))) = asked else { return None };
+            let Seen { files, judged_by, dealt_with } = *seen;
+            let after = start.elapsed();
+            let still = Arc::ptr_eq(&judged_by, &self.settings.borrow());
+            if let Ok(loaded) = files
+                && still
+            {
+                self.settings.send_replace(Arc::new(loaded.settings));
+            }
+            dealt_with.send(still).unwrap();
+            Some(after)
         }
     }
 
@@ -194,7 +236,7 @@ mod tests {
         files.write(&one);
         let after = files.asked_after().await.expect("it stands");
         assert!(waited(after), "{after:?}");
-        assert!(files.settings.borrow().workspaces.len() == 2);
+        assert_eq!(files.settings.borrow().workspaces.len(), 1);
     }
 
     #[tokio::test(start_paused = true)]
@@ -214,11 +256,28 @@ mod tests {
         std::fs::write(drop_ins.join("more.toml"), "[users.alice.workspaces.three]\n").unwrap();
         let after = files.asked_after().await.expect("it is seen");
         assert!(after <= POLL + AT_MOST, "{after:?}");
-        let loaded = config::load(&files.directory.path().join("hearth.toml")).unwrap();
-        files.settings.send(Arc::new(loaded.settings)).unwrap();
         std::fs::remove_file(drop_ins.join("more.toml")).unwrap();
         let after = files.asked_after().await.expect("it stands");
         assert!(waited(after), "{after:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn l10_files_count_as_they_were_judged_and_by_what_is_in_force() {
+        let mut files = Files::watched();
+        let three = format!("{TWO}[users.alice.workspaces.three]\n");
+        files.write(&three);
+        let Some(Unasked::Seen(seen)) = files.reloads.recv().await else { panic!("it is seen") };
+        // Somebody begins to write, and somebody else has reloaded.
+        files.write("");
+        assert_eq!(seen.files.unwrap().settings.workspaces.len(), 3);
+        let same = Settings::clone(&files.settings.borrow());
+        files.settings.send_replace(Arc::new(same));
+        assert!(!Arc::ptr_eq(&seen.judged_by, &files.settings.borrow()));
+        seen.dealt_with.send(false).unwrap();
+        files.write(&three);
+        assert!(files.asked_after().await.is_some(), "nobody has dealt with it");
+        assert_eq!(files.settings.borrow().workspaces.len(), 3);
+        assert_eq!(files.asked_after().await, None);
     }
 
     #[tokio::test(start_paused = true)]
