@@ -8,13 +8,22 @@ use super::people::Expected;
 use super::steps::{NAME_TAKEN, RUMMAGED, VOLUME_MADE};
 use super::watchman::{Broken, Invariant, workspace_of};
 use super::world::World;
+use crate::config::Settings;
+use crate::config::effective::effective;
+use crate::config::settings::Limit;
 use crate::docker::Status;
 use crate::docker::labels;
-use crate::handle::{EngineView, View};
+use crate::handle::{EngineView, Snapshot, View};
 use crate::model::{BuildResult, OffReason, State, WorkspaceId};
 
 /// After which nothing of before goes on: a hook that hangs takes longest.
 const SETTLED: Duration = Duration::from_secs(75 * 60);
+
+/// How long what nobody tells of may go unnoticed.
+const UNTOLD: Duration = Duration::from_secs(90);
+
+/// Of looks and of what they come to.
+const SLACK: Duration = Duration::from_secs(180);
 
 /// What a failed build may have as its reason here: what was made to go wrong.
 const CAUSES: [&str; 13] = [
@@ -86,11 +95,25 @@ impl World {
         self.at_rest()?;
         let changes = self.watchman.changes();
         self.pass(self.size.rest / 8)?;
-        if self.watchman.changes() != changes {
+        let still = self.watchman.changes() != changes;
+        if still {
             let calls = self.host.engine.calls();
             let what = format!("something is still done: {:?}", &calls[calls.len().saturating_sub(12)..]);
             self.watchman.broken(Invariant::FixedPoint, what);
         }
+        self.at_rest()?;
+        self.nobody_tells()
+    }
+
+    /// What nobody tells of is noticed all the same, a little later.
+    fn nobody_tells(&mut self) -> Result<(), Broken> {
+        let ours = self.watchman.ours();
+        let Some(container) = ours.iter().find(|container| container.status == Status::Running) else { return Ok(()) };
+        self.note(format!("container {} ends, and nobody tells", container.name));
+        self.host.engine.echo([0]);
+        let _ = self.host.engine.end(&container.id.0, 137, false);
+        self.host.engine.echo_once();
+        self.pass(UNTOLD)?;
         self.at_rest()
     }
 
@@ -106,6 +129,11 @@ impl World {
         let expected = self.people.all_expected();
         if let Some(id) = settings.workspaces.keys().find(|id| !expected.contains_key(id)) {
             self.watchman.broken(Invariant::FixedPoint, format!("{id} is declared and nobody knows"));
+        }
+        if self.size.rest >= SETTLED * 2
+            && let Some(id) = self.is_on_unused(&snapshot, &settings)
+        {
+            self.watchman.broken(Invariant::FixedPoint, format!("nobody uses {id} any more, and it is on"));
         }
         for (id, expected) in &expected {
             let Some(view) = snapshot.workspaces.get(id) else {
@@ -129,6 +157,20 @@ impl World {
             self.watchman.broken(Invariant::BuildsEnd, what);
         }
         self.watchman.verdict()
+    }
+
+    /// Returns one that nobody uses since nothing goes wrong any more, and that is on although its time is over.
+    fn is_on_unused(&self, snapshot: &Snapshot, settings: &Settings) -> Option<WorkspaceId> {
+        let unused = self.size.rest - SETTLED;
+        let is_over = |id: &WorkspaceId| {
+            let declared = settings.workspaces.get(id)?;
+            match effective(settings, declared, &snapshot.members).auto_off.value {
+                Limit::After(threshold) => Some(threshold + threshold / 2 + SLACK < unused),
+                Limit::Never => None,
+            }
+        };
+        let on = snapshot.workspaces.values().filter(|view| matches!(view.state, State::Running { .. }));
+        on.map(|view| &view.id).find(|id| is_over(id) == Some(true)).cloned()
     }
 
     /// Says what is wrong with how a workspace rests.

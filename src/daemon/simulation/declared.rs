@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::path::Path;
+use std::time::Duration;
 
 use jiff::ToSpan;
 use jiff::civil::{Date, date};
@@ -36,6 +37,9 @@ const ORG_DAYS: [&str; 4] = [
     "\"sat\", \"sun\"",
     "",
 ];
+/// How long deleted homes can be brought back, in every org.
+pub(super) const TRASH_KEEP: Duration = Duration::from_secs(2 * 3600);
+
 const STARTS: [&str; 7] = [
     "\"09:00\"",
     "\"08:30\"",
@@ -209,7 +213,9 @@ impl Declared {
                 text,
                 "[orgs.{name}]\nimage = \"{image}\"\nimages = [\"*\"]\npull = \"{pull}\"\n\
                  build_on_create = {build_on_create}\nauto_off = \"{auto_off}\"\nauto_start_days = [{days}]\n\
-                 holidays = [{holidays}]\nauto_start_pause_after = \"{pause_after}\"\n",
+                 holidays = [{holidays}]\nauto_start_pause_after = \"{pause_after}\"\n\
+                 auto_off_override = \"disable\"\ntrash_keep = \"{}s\"\n",
+                TRASH_KEEP.as_secs()
             );
         }
         let mut users: BTreeMap<_, Vec<_>> = BTreeMap::new();

@@ -21,10 +21,10 @@ use crate::daemon::app::texts;
 use crate::daemon::assemble::{Assembled, Surroundings, assemble};
 use crate::daemon::clock::Clock;
 use crate::daemon::systemd::Service;
+use crate::daemon::watch::Unasked;
 use crate::docker::Engine;
 use crate::docker::fake::FakeEngine;
 use crate::handle::{ConfigView, Event, Handle, Rejected, RequestError, Snapshot};
-use crate::model::Requester;
 use crate::store::inline::Database;
 
 /// What outlives a hearthd.
@@ -51,7 +51,7 @@ pub(super) struct Hearthd {
     runtime: Runtime,
     pub(super) between: Between,
     pub(super) handle: Handle,
-    pub(super) reloads: mpsc::Sender<Requester>,
+    pub(super) reloads: mpsc::Sender<Unasked>,
     pub(super) answers: Answers,
     stop: CancellationToken,
     tasks: TaskTracker,
@@ -182,7 +182,7 @@ impl Hearthd {
     }
 }
 
-type Begun = (Assembled, CancellationToken, TaskTracker, mpsc::Sender<Requester>);
+type Begun = (Assembled, CancellationToken, TaskTracker, mpsc::Sender<Unasked>);
 
 async fn begin(host: &Host, between: &Between) -> Result<Begun, String> {
     let engine = host.engine.conducted(Arc::new(between.clone()));

@@ -18,7 +18,7 @@ const MUTANTS: &[(&str, &[Invariant])] = &[
     ("only events are looked after", &[FixedPoint]),
     ("cancels are not answered", &[Answered]),
     ("half removed is removed", &[FixedPoint]),
-    ("leftovers stay", &[FixedPoint]),
+    ("leftovers stay", &[FixedPoint, Because]),
     ("failures are not told", &[Because]),
     ("nobody is warned", &[UsedStaysOn]),
     ("never off", &[FixedPoint]),

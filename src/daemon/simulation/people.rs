@@ -28,6 +28,9 @@ pub(super) enum What {
     /// A member's own: a workspace's, or a user's.
     Set(Owner, Edits),
     Away(UserName, Option<Date>),
+    /// Of a workspace, by its volume.
+    TrashHome(WorkspaceId, String),
+    RestoreHome(WorkspaceId, String),
     /// Nobody did: its time had come.
     AutoStart(WorkspaceId),
 }
@@ -180,6 +183,8 @@ fn apply(declared: &mut Declared, expected: &mut BTreeMap<WorkspaceId, Expected>
             | What::Release(_)
             | What::Why(_)
             | What::Set(..)
+            | What::TrashHome(..)
+            | What::RestoreHome(..)
             | What::Away(..),
             _,
         ) => {}
@@ -231,6 +236,8 @@ pub(super) fn name(what: &What) -> String {
         What::Plan => "plan".into(),
         What::Set(owner, edits) => format!("set {owner} {:?}, reset {:?}", edits.set, edits.reset),
         What::Away(user, until) => format!("away {user} until {until:?}"),
+        What::TrashHome(_, volume) => format!("delete home {volume}"),
+        What::RestoreHome(_, volume) => format!("restore home {volume}"),
         What::AutoStart(id) => format!("auto-start of {id}"),
     }
 }

@@ -19,6 +19,9 @@ use crate::handle::Owner;
 use crate::model::{BuildNumber, Moment, WorkspaceId};
 use crate::schedule::Outcome;
 
+/// After what members want to be off.
+const OFF: [Option<&str>; 5] = [None, Some("20m"), Some("45m"), Some("2h"), Some("never")];
+
 /// When members want a start.
 const TIMES: [Option<&str>; 5] = [None, Some("09:00"), Some("02:30"), Some("17:45"), Some("never")];
 
@@ -121,7 +124,7 @@ impl World {
 
     fn somebody_asks(&mut self) {
         let id = self.a_workspace();
-        let what = match self.dice.below(15) {
+        let what = match self.dice.below(17) {
             0..=2 => What::Start(id),
             3..=5 => What::Stop(id),
             6 | 7 => What::Rebuild(id),
@@ -130,6 +133,11 @@ impl World {
             11 => What::Hold(id, self.passed() + self.dice.span(Duration::from_secs(60), 6 * HOUR)),
             12 => What::Release(id),
             13 => What::Why(id),
+            14 | 15 => match self.a_home(&id) {
+                Some(home) if self.dice.thousandth(600) => What::TrashHome(id, home),
+                Some(home) => What::RestoreHome(id, home),
+                None => What::Plan,
+            },
             _ => What::Plan,
         };
         self.ask(what.clone());
@@ -148,15 +156,25 @@ impl World {
                 | What::Plan
                 | What::Set(..)
                 | What::Away(..)
+                | What::TrashHome(..)
+                | What::RestoreHome(..)
                 | What::AutoStart(_) => return,
             };
             self.ask(again);
         }
     }
 
+    /// Returns a home of a workspace, current or not.
+    fn a_home(&self, id: &WorkspaceId) -> Option<String> {
+        let instance = "hearth".parse().expect("a name");
+        let all = self.host.engine.all_volumes().into_iter();
+        let homes: Vec<_> = all.filter(|volume| labels::home_number(volume, &instance, id).is_some()).collect();
+        self.dice.pick(&homes).cloned()
+    }
+
     fn somebody_plans(&mut self) {
         let id = self.a_workspace();
-        let (key, value, owner) = match self.dice.below(5) {
+        let (key, value, owner) = match self.dice.below(6) {
             0 | 1 => {
                 let days = 1 + i64::try_from(self.dice.below(6)).unwrap_or(0);
                 let today = self.host.clock.now().wall.to_zoned(TimeZone::UTC).date();
@@ -165,6 +183,7 @@ impl World {
             }
             2 => ("timezone", self.dice.pick(&ZONES).copied().flatten(), Owner::User(id.user)),
             3 => ("auto_start", self.dice.pick(&TIMES).copied().flatten(), Owner::User(id.user)),
+            4 => ("auto_off", self.dice.pick(&OFF).copied().flatten(), Owner::Workspace(id)),
             _ => ("auto_start", self.dice.pick(&TIMES).copied().flatten(), Owner::Workspace(id)),
         };
         let mut edits = Edits::default();
@@ -246,22 +265,49 @@ impl World {
             }
             6 => self.end(false),
             7 | 8 => {
-                self.end(true);
                 let most = if self.dice.thousandth(300) { 30 * HOUR } else { HOUR };
                 let down = self.dice.span(Duration::ZERO, most);
-                self.host.clock.pass(down);
+                for _ in 0..4 {
+                    // Where something took its time, it was started meanwhile.
+                    self.end(true);
+                    self.host.clock.pass(down / 4);
+                    self.host.engine.set_now(self.host.clock.now().wall);
+                    self.happens_unseen();
+                }
             }
             _ => {
                 self.end(false);
-                self.note("the host boots");
-                self.fault("host boots");
-                self.host.engine.reboot();
-                self.watchman.foreign_are_as_they_are();
-                self.host.visitors.forget();
-                self.host.clock.boot();
-                self.host.clock.pass(Duration::from_secs(30));
+                self.boot();
             }
         }
+    }
+
+    /// What happens while hearthd is away.
+    fn happens_unseen(&mut self) {
+        match self.dice.below(10) {
+            0..=2 => self.container_changes(),
+            3 => self.clock_steps(),
+            4 => self.somebody_comes(),
+            5 => self.somebody_elses(),
+            6 => self.boot(),
+            7 => {
+                self.note("Docker restarts");
+                self.fault("engine restarts");
+                self.host.engine.reboot();
+                self.watchman.foreign_are_as_they_are();
+            }
+            _ => {}
+        }
+    }
+
+    fn boot(&mut self) {
+        self.note("the host boots");
+        self.fault("host boots");
+        self.host.engine.reboot();
+        self.watchman.foreign_are_as_they_are();
+        self.host.visitors.forget();
+        self.host.clock.boot();
+        self.host.clock.pass(Duration::from_secs(30));
     }
 
     fn engine_goes(&mut self) {

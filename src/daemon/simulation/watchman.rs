@@ -4,15 +4,16 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use super::declared::TRASH_KEEP;
 use super::faults::Call;
 use super::visitors::Visitors;
-use crate::config::Members;
 use crate::config::effective::effective;
 use crate::config::settings::Limit;
 use crate::docker::fake::FakeEngine;
 use crate::docker::{Container, Status, labels};
 use crate::handle::Handle;
-use crate::model::{BuildReason, State, StateName, StopReason, WorkspaceId};
+use crate::model::{BuildNumber, BuildReason, BuildResult, Moment, State, StateName, StopReason, WorkspaceId};
+use crate::trash::Trashed;
 
 /// What must hold, whatever happens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -69,11 +70,17 @@ struct Seen {
     volumes: BTreeSet<String>,
     networks: BTreeSet<String>,
     homes: BTreeSet<String>,
+    /// When homes were deleted, by the wall clock: the trash keeps them from then on.
+    trashed: BTreeMap<String, Moment>,
+    /// The latest that the wall clock was.
+    latest: Moment,
     broken: Option<Broken>,
     /// When each is said to go off, in time that passes.
     predicted: BTreeMap<WorkspaceId, Duration>,
     /// How far from what was said each went off, in seconds.
     off_by: Vec<f64>,
+    /// What the last build of each failed of.
+    failures: BTreeMap<WorkspaceId, (BuildNumber, Option<String>)>,
     /// Calls that change something.
     changes: usize,
 }
@@ -94,6 +101,21 @@ impl Watchman {
     /// Returns how many calls changed something so far.
     pub(super) fn changes(&self) -> usize {
         self.seen().changes
+    }
+
+    /// Somebody asks for a home to be deleted, and may not hear that it was.
+    pub(super) fn may_be_trashed(&self, volume: &str) {
+        let now = self.visitors.wall();
+        self.seen().trashed.entry(volume.to_owned()).or_insert(now);
+    }
+
+    /// It was, perhaps long before.
+    pub(super) fn trashed(&self, home: &Trashed) {
+        self.seen().trashed.insert(home.volume.clone(), home.trashed_at);
+    }
+
+    pub(super) fn restored(&self, volume: &str) {
+        self.seen().trashed.remove(volume);
     }
 
     /// Notes what somebody else made.
@@ -150,7 +172,8 @@ impl Watchman {
             println!("      {} {}", call.name, call.what);
         }
         let changes = ["create", "start", "stop", "remove", "update", "exec", "create volume", "create network"];
-        let looks = call.name == "exec" && call.what.contains(" measure ");
+        // Homes are measured, and those in the trash come to their end.
+        let looks = call.what.contains(" measure ") || call.what.contains(".changed.");
         if looks || !changes.contains(&call.name) && call.name != "remove network" {
             return;
         }
@@ -210,7 +233,7 @@ impl Watchman {
         let Some(container) = container.filter(runs) else { return };
         let settings = handle.settings();
         let Some(declared) = settings.workspaces.get(id) else { return };
-        match effective(&settings, declared, &Members::default()).auto_off.value {
+        match effective(&settings, declared, &snapshot.members).auto_off.value {
             Limit::Never => self.broken(Invariant::UsedStaysOn, format!("{id} goes off and never should")),
             Limit::After(threshold) => {
                 if let Some(why) = self.visitors.objection(id, &container.id.0, threshold) {
@@ -267,15 +290,47 @@ impl Watchman {
         }
     }
 
+    /// What a build failed of stays what it failed of, and what it left is not taken for what was asked for.
+    fn failures_stay(&self) {
+        let Some(snapshot) = self.seen().handle.as_ref().map(Handle::snapshot) else { return };
+        for view in snapshot.workspaces.values() {
+            let Some(build) = view.build.as_ref().filter(|build| build.result == Some(BuildResult::Failed)) else {
+                continue;
+            };
+            let left = |container: &&Container| {
+                container.labels.get(labels::BUILD) == Some(&build.number.to_string())
+                    && workspace_of(&container.name).as_ref() == Some(&view.id)
+            };
+            // One that ended too often is failed before it is removed.
+            let given_up = build.failure.as_ref().is_some_and(|failure| failure.contains("within ten minutes"));
+            if !given_up
+                && matches!(view.state.name(), StateName::Running | StateName::Building)
+                && self.ours().iter().any(|container| left(&container))
+            {
+                let what = format!("{} is {:?}, and its build {} failed", view.id, view.state, build.number);
+                self.broken(Invariant::Because, what);
+            }
+            let failed = (build.number, build.failure.clone());
+            let before = self.seen().failures.insert(view.id.clone(), failed.clone());
+            if let Some(before) = before.filter(|before| before.0 == failed.0 && before.1 != failed.1) {
+                self.broken(Invariant::Because, format!("{} failed of {before:?}, and now of {failed:?}", view.id));
+            }
+        }
+    }
+
     /// Compares what is there with what was there.
     pub(super) fn look(&self) {
+        self.failures_stay();
         let volumes: BTreeSet<String> = self.engine.all_volumes().into_iter().collect();
         let networks: BTreeSet<_> = self.engine.all_networks().into_iter().map(|network| network.name).collect();
         let containers: BTreeMap<_, _> =
             self.engine.all_containers().into_iter().map(|container| (container.id.0.clone(), container)).collect();
-        let seen = self.seen();
+        let mut seen = self.seen();
+        seen.latest = seen.latest.max(self.visitors.wall());
         let homes: BTreeSet<String> = volumes.iter().filter(|name| name.contains(".home")).cloned().collect();
-        let gone = seen.homes.difference(&homes).next().map(|home| (Invariant::HomesStay, format!("`{home}` is gone")));
+        let is_over = |home: &String| seen.trashed.get(home).is_some_and(|at| *at + TRASH_KEEP <= seen.latest);
+        let gone = seen.homes.difference(&homes).find(|home| !is_over(home));
+        let gone = gone.map(|home| (Invariant::HomesStay, format!("`{home}` is gone: {:?}", seen.trashed.get(home))));
         let volume = seen.volumes.difference(&volumes).next();
         let volume = volume.map(|name| (Invariant::NotOurs, format!("volume `{name}` is gone")));
         let network = seen.networks.difference(&networks).next();

@@ -18,11 +18,14 @@ use super::visitors::Visitors;
 use super::watchman::{Broken, Invariant, Watchman};
 use crate::access::{self, Person, Verb};
 use crate::daemon::clock::Clock;
+use crate::daemon::watch::Unasked;
 use crate::docker::fake::{FakeEngine, FakeImage, Ran};
 use crate::docker::{ExecEnd, ExecSpec, Output, PullError, Stream};
 use crate::handle::{EngineView, HoldAsked, RequestError};
-use crate::helper::bundle::{Facts, HookReport, InjectReport, Measured, Owned, Personalize, StepEnd, StepReport};
-use crate::model::{BuildReason, Hook, Requester, WorkspaceId};
+use crate::helper::bundle::{
+    Changed, Facts, HookReport, InjectReport, Measured, Owned, Personalize, StepEnd, StepReport,
+};
+use crate::model::{BuildReason, Hook, Moment, WorkspaceId};
 use crate::store::inline::Database;
 
 /// How large a history is.
@@ -245,6 +248,7 @@ impl World {
                     self.host.visitors.hold(id, *until);
                     self.host.timetable.used(id);
                 }
+                (Ok(()), Some(What::RestoreHome(_, volume))) => self.watchman.restored(volume),
                 (_, Some(What::Away(user, until))) => {
                     let unknown = matches!(answer, Err(RequestError::Stopping));
                     if !unknown {
@@ -306,6 +310,20 @@ impl World {
                 self.host.timetable.away(&user, until);
                 hearthd.send(number, async move { handle.away(user, until, requester).await });
             }
+            What::TrashHome(id, volume) => {
+                self.watchman.may_be_trashed(&volume);
+                let may = may(Verb::DeleteHome, &id);
+                let watchman = self.watchman.clone();
+                hearthd.send(number, async move {
+                    let home = handle.trash_home(&may, Some(volume)).await?;
+                    home.iter().for_each(|home| watchman.trashed(home));
+                    Ok(())
+                });
+            }
+            What::RestoreHome(id, volume) => {
+                let may = may(Verb::RestoreHome, &id);
+                hearthd.send(number, async move { handle.restore_home(&may, volume).await });
+            }
             // Nobody asks for it.
             What::AutoStart(_) => {}
             What::Hold(id, until) => {
@@ -333,7 +351,7 @@ impl World {
         self.note("SIGHUP");
         let passed = self.passed();
         if let Some(hearthd) = self.hearthd.as_ref().filter(|_| self.files_are_good)
-            && hearthd.reloads.try_send(Requester("SIGHUP".into())).is_ok()
+            && hearthd.reloads.try_send(Unasked::Hangup).is_ok()
         {
             let number = self.people.ask(What::Reload(self.declared.clone()), passed, false);
             self.people.unheard(number);
@@ -372,6 +390,11 @@ pub(super) fn command(spec: &ExecSpec, dice: &Dice, failing: usize) -> Ran {
             ended(output(Stream::Stderr, json(serde_json::to_string(&HookReport { steps, facts }))), 0)
         }
         Some("own") => ended(output(Stream::Stdout, json(serde_json::to_string(&Owned::default()))), 0),
+        Some("changed") => {
+            let (failed, error) = if fails { (1, Some("no such device".to_owned())) } else { (0, None) };
+            let changed = Changed { at: Moment::UNIX_EPOCH, failed, error };
+            ended(output(Stream::Stdout, json(serde_json::to_string(&changed))), 0)
+        }
         Some("measure") => ended(output(Stream::Stdout, json(serde_json::to_string(&Measured { bytes: 4096 }))), 0),
         _ => ended(output(Stream::Stdout, String::new()), 0),
     }
