@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 
+use super::declared::TRASH_KEEP;
 use super::people::What;
 use super::watchman::Broken;
 use super::world::{Size, World};
@@ -51,6 +52,32 @@ fn killed_at_each_call(begin: impl Fn(&mut World, &WorkspaceId)) {
 #[test]
 fn l11_killed_at_each_call_of_a_rebuild() {
     killed_at_each_call(|world, id| world.ask(What::Rebuild(id.clone())));
+}
+
+#[test]
+fn l11_killed_at_each_call_of_a_first_build() {
+    killed_at_each_call(|world, id| {
+        let workspace = world.declared.workspaces[id].clone();
+        world.declared.workspaces.insert("u0/side".parse().unwrap(), workspace);
+        world.write_files();
+        world.ask(What::Reload(world.declared.clone()));
+    });
+}
+
+#[test]
+fn l10_l11_killed_at_each_call_of_the_end_of_a_home() {
+    killed_at_each_call(|world, id| {
+        let between = world.hearthd.as_ref().unwrap().between.clone();
+        let calls = between.never_end();
+        world.ask(What::Stop(id.clone()));
+        world.pass(MINUTE / 2).unwrap();
+        world.ask(What::TrashHome(id.clone(), format!("hearth.{}.{}.home", id.user, id.name)));
+        // A margin of an eighth comes to what the files say.
+        world.pass(TRASH_KEEP.mul_f64(1.125) - MINUTE / 2).unwrap();
+        assert_eq!(world.host.engine.all_volumes().len(), 1);
+        calls.into_iter().for_each(|calls| between.end_in(calls));
+        world.pass(MINUTE).unwrap();
+    });
 }
 
 #[test]

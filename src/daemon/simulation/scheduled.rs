@@ -13,6 +13,7 @@ use super::world::{Size, World, command};
 use crate::access::{Allowed, Person, Verb, check};
 use crate::config::set::Edits;
 use crate::daemon::clock::Clock;
+use crate::docker::PullError;
 use crate::docker::fake::Ran;
 use crate::handle::{Owner, Schedule};
 use crate::model::{BuildReason, BuildResult, Moment, Requester, StateName, WorkspaceId};
@@ -234,6 +235,49 @@ fn s3_a_changed_schedule_starts_nothing_at_once_and_one_that_was_stopped_stays_o
     }
     calm.pass(22 * HOUR);
     assert_eq!(calm.starts(), ["10-19 07:00", "10-20 06:00"]);
+}
+
+#[test]
+fn s2_a_start_that_fails_is_tried_again_until_it_is_too_late_and_the_next_day_is_another() {
+    let mut calm = Calm::new("pull = \"always\"", 1);
+    calm.world.registry("dev:1", Err(PullError::NotFound("manifest unknown".into())));
+    calm.world.host.engine.unload("docker.io/library/dev:1");
+    calm.pass(90 * MINUTE);
+    let tries = calm.pulls();
+    assert!((3..10).contains(&tries), "{tries} in half an hour");
+    calm.pass(2 * HOUR);
+    assert!(matches!(calm.last(&first()), Some(Outcome::GaveUp { .. })), "{:?}", calm.last(&first()));
+    let tries = calm.pulls();
+    calm.pass(20 * HOUR);
+    assert_eq!(calm.pulls(), tries, "it is too late");
+    calm.world.publish("dev:1");
+    calm.pass(2 * HOUR);
+    assert_eq!((calm.state(&first()).0, calm.last(&first())), (StateName::Running, Some(Outcome::Started)));
+}
+
+#[test]
+fn l9_those_that_ended_with_the_host_come_back_as_many_at_a_time_as_builds_may_run() {
+    let mut calm = Calm::new("auto_off = \"never\"", 12);
+    calm.pass(90 * MINUTE);
+    let count = |calm: &Calm, state| {
+        let snapshot = calm.hearthd.as_ref().unwrap().snapshot();
+        snapshot.workspaces.values().filter(|view| view.state.name() == state).count()
+    };
+    assert_eq!(count(&calm, StateName::Running), 12);
+    let engine = calm.world.host.engine.clone();
+    engine.script(|_, spec| match spec.argv.get(1).map(String::as_str) {
+        Some("inject") => Ran { output: Vec::new(), end: None },
+        _ => command(spec, &Dice::new(1), 0),
+    });
+    engine.set_away(Some("connect: no such file or directory"));
+    engine.reboot();
+    calm.pass(MINUTE / 10);
+    engine.set_away(None);
+    calm.pass(MINUTE / 10);
+    assert_eq!((count(&calm, StateName::Building), count(&calm, StateName::Running)), (4, 0));
+    engine.script(|_, spec| command(spec, &Dice::new(1), 0));
+    calm.pass(10 * MINUTE);
+    assert_eq!(count(&calm, StateName::Running), 12);
 }
 
 #[test]
