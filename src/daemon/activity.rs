@@ -12,7 +12,7 @@ use crate::activity::{Hold, HoldId, Ledger, SavedHold, SavedLedger};
 use crate::model::{Now, SavedStamp, Stamp, WorkspaceId};
 use crate::store::{Kept, Store};
 
-/// How far apart ledgers are kept: what a crash loses at most is as much as one sample tells.
+/// How far apart ledgers are kept at least.
 const KEEP_EVERY: Duration = Duration::from_secs(1);
 
 /// What the loop keeps of ledgers.
@@ -41,12 +41,17 @@ impl Memory {
 }
 
 impl Reconciler {
-    /// Keeps what has changed of the ledgers, unless it did so a moment ago.
-    pub(super) async fn keep_ledgers_if_due(&mut self, now: Now) {
-        if self.memory.kept_at.is_none_or(|at| now.since(at) >= KEEP_EVERY) {
-            self.memory.kept_at = Some(now.stamp());
-            self.keep_ledgers().await;
+    /// Keeps what has changed of the ledgers, unless it did so a moment ago; returns how long it is not to be done.
+    pub(super) async fn keep_ledgers_if_due(&mut self, now: Now) -> Duration {
+        let left = self.memory.kept_at.map_or(Duration::ZERO, |at| KEEP_EVERY.saturating_sub(now.since(at)));
+        if !left.is_zero() {
+            return left;
         }
+        // What the next report brings is kept at once.
+        if self.keep_ledgers().await {
+            self.memory.kept_at = Some(now.stamp());
+        }
+        Duration::MAX
     }
 
     /// Keeps the ends that were seen since, and forgets those that do not count any more.
@@ -67,8 +72,8 @@ impl Reconciler {
         }
     }
 
-    /// Keeps what has changed of the ledgers, in one commit.
-    pub(super) async fn keep_ledgers(&mut self) {
+    /// Keeps what has changed of the ledgers, in one commit; returns whether anything had.
+    pub(super) async fn keep_ledgers(&mut self) -> bool {
         let Memory { boot_id, kept, .. } = &mut self.memory;
         let now = self.world.workspaces.iter().map(|(id, tracked)| (id, &tracked.ledger));
         let changed = now.filter(|(id, ledger)| kept.get(*id).is_none_or(|kept| !kept.is_kept_as(ledger)));
@@ -76,10 +81,12 @@ impl Reconciler {
         let json = |(id, ledger): (&WorkspaceId, &Ledger)| {
             Some((id.clone(), serde_json::to_string(&ledger.save(boot_id)).ok()?))
         };
+        let any = !changed.is_empty();
         match self.executor.store().keep_ledgers(changed.iter().filter_map(json).collect()).await {
             Ok(()) => kept.extend(changed),
             Err(error) => error!("cannot record what is known of the workspaces' use: {error}"),
         }
+        any
     }
 }
 

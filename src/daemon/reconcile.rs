@@ -148,7 +148,10 @@ impl Reconciler {
                 // In this order, so that two runs of a simulation are the same; none of these floods.
                 tokio::select! {
                     biased;
-                    () = stop.cancelled() => return self.keep_ledgers().await,
+                    () = stop.cancelled() => {
+                        self.keep_ledgers().await;
+                        return;
+                    }
                     Some(report) = inlets.reports.recv() => self.report(report).await,
                     Some(request) = inlets.requests.recv() => self.request(request).await,
                     Some(unasked) = inlets.reloads.recv() => self.reload_unasked(unasked).await,
@@ -221,14 +224,14 @@ impl Reconciler {
             }
         }
         let sample_in = self.sample(now).min(self.measure_homes(now));
-        self.keep_ledgers_if_due(now).await;
+        let keep_in = self.keep_ledgers_if_due(now).await;
         self.world.close_logs();
         // Whoever has an answer finds what it says in the snapshot.
         self.publish(now);
         self.answer_waiters();
         // The watchdog is fed by turns.
         let watchdog = self.executor.service().watchdog().map(|limit| limit / 2);
-        [wait, sample_in].into_iter().chain(watchdog).min().unwrap_or(wait)
+        [wait, sample_in, keep_in].into_iter().chain(watchdog).min().unwrap_or(wait)
     }
 
     async fn act(&mut self, id: &WorkspaceId, action: Action, because: &str, now: Now) {

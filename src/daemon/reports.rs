@@ -85,7 +85,9 @@ impl Reconciler {
                     none && !cut_off && !mutant::is_on("built anew without end") && tracked.record.container.is_some();
                 let off = none && tracked.queued.is_none();
                 if forget {
-                    tracked.lost = tracked.record.container.take();
+                    // What this build made and could not remove is not what was lost.
+                    let before = tracked.record.container.take();
+                    tracked.lost = before.filter(|container| container.build != build.number);
                     // It was gone before this build began: nothing is left that a failure could have kept.
                     self.forget_container(id).await;
                 }

@@ -16,7 +16,7 @@ use crate::config::effective::effective;
 use crate::config::spec::{is_live, outdated};
 use crate::config::{Members, Settings, SpecSummary};
 use crate::decide::{self, Action, Decision, Doing, Facts, Observed};
-use crate::docker::{Container, Status};
+use crate::docker::{Container, Status, labels};
 use crate::handle::{Activity, Inside, Reply, RequestError, Usage, View};
 use crate::model::{
     BuildNumber, BuildReason, BuildRecord, BuildResult, Moment, Now, Outdated, Power, Stage, StageTiming, Stamp,
@@ -277,6 +277,12 @@ impl Tracked {
         let known = self.record.container.as_ref().is_some_and(|known| known.id == container.id.0);
         // A build that is taken up again left it.
         let left = self.queued.as_ref().is_some_and(|queued| queued.reason != BuildReason::Create || self.taken_up);
+        // So did one that failed: it is no workspace (rule L8).
+        let failed = |build: &BuildRecord| {
+            matches!(build.result, Some(BuildResult::Failed | BuildResult::Cancelled))
+                && container.labels.get(labels::BUILD) == Some(&build.number.to_string())
+        };
+        let left = left || self.build.as_ref().is_some_and(failed);
         !known && !left && container.status == Status::Running && self.record.removed_at.is_none()
     }
 

@@ -273,6 +273,19 @@ fn l8_what_a_failed_build_could_not_remove_is_removed_when_it_can_be() {
 }
 
 #[test]
+fn l8_what_a_failed_build_left_running_is_removed_and_not_taken_over() {
+    let (mut world, id) = world();
+    let engine = &world.host.engine;
+    engine.order("exec", 1, Fault::Before(EngineError::Refused("no room".into())));
+    // The old one is removed, the new one is not.
+    engine.order("remove", 2, Fault::Before(EngineError::Away("reset".into())));
+    world.ask(What::Rebuild(id.clone()));
+    world.pass(10 * MINUTE).unwrap();
+    assert_eq!(state(&world, &id).name(), StateName::Failed, "{:?}", state(&world, &id));
+    assert!(world.watchman.ours().is_empty());
+}
+
+#[test]
 fn l12_what_was_given_up_before_docker_answered_is_not_done_afterwards() {
     let (mut world, id) = world();
     let root = Person::Account { uid: 0, account: "root".into(), groups: Vec::new() };

@@ -35,7 +35,7 @@ const MUTANTS: &[(&str, &[Invariant])] = &[
 ];
 
 /// So many histories find each.
-const ENOUGH: u64 = 150;
+const ENOUGH: u64 = 600;
 
 /// Returns what is wrong with how a bug is found.
 fn missed(name: &'static str, breaks: &[Invariant]) -> Option<String> {

@@ -301,7 +301,7 @@ impl Watchman {
                 container.labels.get(labels::BUILD) == Some(&build.number.to_string())
                     && workspace_of(&container.name).as_ref() == Some(&view.id)
             };
-            // One that ended too often is failed before it is removed.
+            // One that ended too often is failed before it is removed, whatever its last build failed of.
             let given_up = build.failure.as_ref().is_some_and(|failure| failure.contains("within ten minutes"));
             if !given_up
                 && matches!(view.state.name(), StateName::Running | StateName::Building)
@@ -312,7 +312,7 @@ impl Watchman {
             }
             let failed = (build.number, build.failure.clone());
             let before = self.seen().failures.insert(view.id.clone(), failed.clone());
-            if let Some(before) = before.filter(|before| before.0 == failed.0 && before.1 != failed.1) {
+            if let Some(before) = before.filter(|before| !given_up && before.0 == failed.0 && before.1 != failed.1) {
                 self.broken(Invariant::Because, format!("{} failed of {before:?}, and now of {failed:?}", view.id));
             }
         }
