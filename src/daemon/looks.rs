@@ -42,7 +42,7 @@ pub(super) struct Looks {
     /// How many more looks an event asks for: the engine's list shows what it told only after a while.
     settling: usize,
     /// Containers of which the engine did not say what they do.
-    pub(super) stuck: BTreeSet<ContainerId>,
+    stuck: BTreeSet<ContainerId>,
     /// As the engine last said.
     pub(super) version: Option<(String, String)>,
 }

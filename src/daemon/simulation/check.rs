@@ -95,8 +95,7 @@ impl World {
         self.at_rest()?;
         let changes = self.watchman.changes();
         self.pass(self.size.rest / 8)?;
-        let still = self.watchman.changes() != changes;
-        if still {
+        if self.watchman.changes() != changes {
             let calls = self.host.engine.calls();
             let what = format!("something is still done: {:?}", &calls[calls.len().saturating_sub(12)..]);
             self.watchman.broken(Invariant::FixedPoint, what);

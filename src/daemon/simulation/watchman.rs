@@ -173,7 +173,8 @@ impl Watchman {
         }
         let changes = ["create", "start", "stop", "remove", "update", "exec", "create volume", "create network"];
         // Homes are measured, and those in the trash come to their end.
-        let looks = call.what.contains(" measure ") || call.what.contains(".changed.");
+        let measured = call.name == "exec" && call.what.contains(" measure ");
+        let looks = measured || call.what.contains(".changed.");
         if looks || !changes.contains(&call.name) && call.name != "remove network" {
             return;
         }
