@@ -70,6 +70,11 @@ impl Looks {
         }
     }
 
+    /// Whether the engine has left the look that runs without an answer for too long.
+    fn is_silent(&self, now: Now) -> bool {
+        self.running.is_some_and(|began| now.boot >= began + SILENCE)
+    }
+
     /// Notes that a look has come to its end.
     pub(super) fn ended(&mut self, number: u64) {
         self.running = None;
@@ -114,9 +119,8 @@ impl Reconciler {
             self.executor.look(looks.next, here, ours.collect());
         }
         let Some(began) = looks.running else { return looks.due.saturating_sub(now.boot) };
-        let left = SILENCE.saturating_sub(now.boot.saturating_sub(began));
-        if !left.is_zero() {
-            return left;
+        if !looks.is_silent(now) {
+            return (began + SILENCE).saturating_sub(now.boot);
         }
         self.engine_away(&format!("it has not answered for {SILENCE:?}"));
         RESYNC
@@ -138,25 +142,25 @@ impl Reconciler {
         self.looked = true;
     }
 
-    /// Carries out a request; one that needs the engine only once a look that began after it was answered, and if
-    /// somebody still waits for it by then.
+    /// Carries out a request; one that needs the engine only once a look that began after it was answered, as an engine
+    /// that was away may be back, and if somebody still waits for it by then.
     pub(super) async fn request(&mut self, request: Request) {
         let needs = needs_engine(&request);
         // Who waits for what follows from a setting is not to wait for an engine that hangs.
         self.looks.wanted |= needs || matches!(request, Request::Set { .. } | Request::Reload { .. });
-        if needs && matches!(self.engine, EngineView::Here { .. }) {
+        if needs {
             self.parked.push((self.looks.next + 1, request));
         } else {
             self.carry_out(request).await;
         }
     }
 
-    /// Carries out what has waited for the engine's answer.
-    pub(super) async fn carry_out_parked(&mut self) {
-        let here = matches!(self.engine, EngineView::Here { .. });
+    /// Carries out what has waited for the engine's answer, or for one that does not come.
+    pub(super) async fn carry_out_parked(&mut self, now: Now) {
+        let silent = self.looks.is_silent(now);
         let answered = self.looks.answered;
         let (wait, go): (Vec<_>, Vec<_>) =
-            std::mem::take(&mut self.parked).into_iter().partition(|(look, _)| here && *look > answered);
+            std::mem::take(&mut self.parked).into_iter().partition(|(look, _)| !silent && *look > answered);
         self.parked = wait;
         for (_, request) in go.into_iter().filter(|(_, request)| !is_given_up(request)) {
             self.carry_out(request).await;

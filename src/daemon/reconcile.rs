@@ -168,7 +168,7 @@ impl Reconciler {
         let now = self.executor.now();
         self.foresee(now).await;
         let mut wait = self.look(now);
-        self.carry_out_parked().await;
+        self.carry_out_parked(now).await;
         self.keep_ends().await;
         self.schedules.plan(self.in_force(), now.wall);
         if self.looked && matches!(self.engine, EngineView::Here { .. }) {

@@ -54,7 +54,7 @@ impl World {
         if let Some(what) = self.host.timetable.wrong() {
             self.watchman.broken(Invariant::StartsAsAllowed, what);
         }
-        if let Some(what) = self.people.overdue(now) {
+        if let Some(what) = self.people.overdue(now, self.away_since()) {
             self.watchman.broken(Invariant::Answered, what);
         }
         self.watchman.verdict()

@@ -312,6 +312,21 @@ fn l12_what_was_given_up_before_docker_answered_is_not_done_afterwards() {
 }
 
 #[test]
+fn l12_an_engine_that_is_back_does_at_once_what_is_asked() {
+    let (mut world, id) = world();
+    let build = |world: &World| world.hearthd.as_ref().unwrap().snapshot().workspaces[&id].build.clone().unwrap();
+    let before = build(&world).number;
+    world.host.engine.set_away(Some("connect: no such file or directory"));
+    world.pass(MINUTE + Duration::from_millis(500)).unwrap();
+    // `systemctl restart docker` has returned, and hearthd has not asked it again yet.
+    world.host.engine.echo([0]);
+    world.host.engine.set_away(None);
+    world.ask(What::Rebuild(id.clone()));
+    world.pass(MINUTE).unwrap();
+    assert_eq!((state(&world, &id).name(), build(&world).number), (StateName::Running, before.next()));
+}
+
+#[test]
 fn l13_a_stop_that_somebody_takes_back_at_once_is_answered() {
     let cases = [(What::Start as fn(_) -> _, 500), (What::Rebuild, 500), (What::Start, 0), (What::Rebuild, 0)];
     for (again, after) in cases {

@@ -8,7 +8,7 @@ use jiff::civil::Date;
 use super::declared::Declared;
 use crate::config::set::Edits;
 use crate::handle::{Owner, RequestError};
-use crate::model::{UserName, WorkspaceId};
+use crate::model::{Moment, UserName, WorkspaceId};
 
 /// What somebody asked for.
 #[derive(Debug, Clone, PartialEq)]
@@ -51,8 +51,8 @@ struct Asked {
     /// When, in time that passed.
     at: Duration,
     answer: Answer,
-    /// Whether the engine was known to be away: then the answer is no, and soon.
-    away: bool,
+    /// Since when the engine was known to be away: if it stays away the answer is no, and soon.
+    away: Option<Moment>,
 }
 
 /// How a declared workspace is to end up.
@@ -85,7 +85,7 @@ impl People {
     }
 
     /// Notes what somebody asks for; returns its number.
-    pub(super) fn ask(&mut self, what: What, at: Duration, away: bool) -> usize {
+    pub(super) fn ask(&mut self, what: What, at: Duration, away: Option<Moment>) -> usize {
         self.asked.push(Asked { what, at, answer: Answer::None, away });
         self.first + self.asked.len() - 1
     }
@@ -93,7 +93,7 @@ impl People {
     /// It started because its time had come.
     pub(super) fn started(&mut self, id: WorkspaceId, at: Duration) {
         let what = What::AutoStart(id);
-        self.asked.push(Asked { what, at, answer: Answer::Yes, away: false });
+        self.asked.push(Asked { what, at, answer: Answer::Yes, away: None });
     }
 
     /// Nobody hears what comes of it.
@@ -143,11 +143,13 @@ impl People {
         expected
     }
 
-    /// Returns what should have been answered by now.
-    pub(super) fn overdue(&self, now: Duration) -> Option<String> {
+    /// Returns what should have been answered by now, the engine being away since then, or not.
+    pub(super) fn overdue(&self, now: Duration, away: Option<Moment>) -> Option<String> {
         let waits = |asked: &&Asked| {
             let at_once = !matches!(asked.what, What::Stop(_) | What::Cancel(_) | What::Reload(_));
-            asked.answer == Answer::None && (at_once || asked.away) && now > asked.at + SOON
+            asked.answer == Answer::None
+                && (at_once || asked.away.is_some() && asked.away == away)
+                && now > asked.at + SOON
         };
         self.asked.iter().find(waits).map(|asked| format!("{} is not answered", name(&asked.what)))
     }

@@ -36,7 +36,7 @@ impl Told {
 /// Returns the size of a seed's history: most are small and full of trouble, some are large and long.
 fn size(seed: u64) -> Size {
     match seed % 50 {
-        49 => Size { workspaces: 300, stretches: 3, steps: 60, between: 4 * HOUR, rest: 4 * HOUR, calm: 8 },
+        49 => Size { workspaces: 200, stretches: 3, steps: 60, between: 4 * HOUR, rest: 4 * HOUR, calm: 8 },
         48 => Size { workspaces: 30, stretches: 3, steps: 60, between: 2 * HOUR, rest: 4 * HOUR, calm: 3 },
         _ => Size {
             workspaces: 2 + (seed % 7) as usize,

@@ -270,8 +270,8 @@ impl World {
         if snapshot.engine == EngineView::Unknown {
             return;
         }
-        let away = matches!(snapshot.engine, EngineView::Away { .. });
-        let number = self.people.ask(what.clone(), passed, away && !matches!(what, What::Cancel(_) | What::Reload(_)));
+        let away = self.away_since().filter(|_| !matches!(what, What::Cancel(_) | What::Reload(_)));
+        let number = self.people.ask(what.clone(), passed, away);
         let (handle, settings) = (hearthd.handle.clone(), hearthd.settings());
         let root = Person::Account { uid: 0, account: "root".into(), groups: Vec::new() };
         let may = |verb, id: &WorkspaceId| {
@@ -346,6 +346,14 @@ impl World {
         }
     }
 
+    /// Returns since when hearthd has known the engine to be away.
+    pub(super) fn away_since(&self) -> Option<Moment> {
+        match self.hearthd.as_ref()?.snapshot().engine {
+            EngineView::Away { since, .. } => Some(since),
+            EngineView::Unknown | EngineView::Here { .. } => None,
+        }
+    }
+
     /// Has hearthd read the files, as SIGHUP does. Nobody is told what comes of it.
     pub(super) fn hang_up(&mut self) {
         self.note("SIGHUP");
@@ -353,7 +361,7 @@ impl World {
         if let Some(hearthd) = self.hearthd.as_ref().filter(|_| self.files_are_good)
             && hearthd.reloads.try_send(Unasked::Hangup).is_ok()
         {
-            let number = self.people.ask(What::Reload(self.declared.clone()), passed, false);
+            let number = self.people.ask(What::Reload(self.declared.clone()), passed, None);
             self.people.unheard(number);
         }
     }

@@ -115,7 +115,9 @@ impl World {
         let gone = |sender: &mpsc::Sender<EngineEvent>| {
             matches!(sender.try_send(event.clone()), Err(mpsc::error::TrySendError::Closed(_)))
         };
-        self.watchers.retain(|(_, sender)| !gone(sender));
+        for _ in 0..self.echoes.pop_front().unwrap_or(1) {
+            self.watchers.retain(|(_, sender)| !gone(sender));
+        }
     }
 
     /// Lists the containers of an instance.
