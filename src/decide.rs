@@ -226,7 +226,9 @@ pub fn state(facts: &Facts<'_>) -> State {
     if let Some(build) = facts.queued {
         return State::Queued { build: build.number, since: build.queued_at };
     }
-    match (facts.power, facts.container) {
+    // What a failed build left is no workspace.
+    let is_left = facts.power == Power::On && !facts.has_container && !mutant::is_on("leftovers stay");
+    match (facts.power, if is_left { Observed::None } else { facts.container }) {
         (_, Observed::Running { since }) => {
             State::Running { since, warnings: facts.warnings.to_vec(), outdated: facts.outdated.to_vec() }
         }

@@ -38,7 +38,7 @@ use crate::model::{
 };
 use crate::mutant;
 use crate::pipeline::{self, Waiting};
-use crate::store::StoreError;
+use crate::store::{StoreError, WorkspaceRecord};
 
 /// For workspaces of an org that is not declared any more.
 const STOP_GRACE: Duration = Duration::from_secs(10);
@@ -268,8 +268,7 @@ impl Reconciler {
             Action::Clear => {
                 warn!(workspace = %id, "{because}");
                 let record = tracked.record.clone();
-                let doing = Doing::Stopping { why: StopReason::Failed, since: now.wall };
-                tracked.begin(doing, |_| self.executor.stop(record, STOP_GRACE));
+                self.clear(id, record, now);
             }
             Action::GiveUp => {
                 warn!(workspace = %id, "`{id}`: {because}: it counts as failed");
@@ -279,10 +278,19 @@ impl Reconciler {
                     self.executor.save_build(id, build).await;
                 }
                 let record = tracked.record.clone();
-                let doing = Doing::Stopping { why: StopReason::Failed, since: now.wall };
-                tracked.begin(doing, |_| self.executor.stop(record, STOP_GRACE));
+                // From here on it is what a failed build left, however often its removal is tried.
+                tracked.record.container = None;
+                self.forget_container(id).await;
+                self.clear(id, record, now);
             }
         }
+    }
+
+    /// Removes what a failed build left.
+    fn clear(&mut self, id: &WorkspaceId, record: WorkspaceRecord, now: Now) {
+        let Some(tracked) = self.world.workspaces.get_mut(id) else { return };
+        let doing = Doing::Stopping { why: StopReason::Failed, since: now.wall };
+        tracked.begin(doing, |_| self.executor.stop(record, STOP_GRACE));
     }
 
     /// Lets the queued build of a workspace begin.

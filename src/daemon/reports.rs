@@ -172,7 +172,7 @@ impl Reconciler {
         self.bring_in_line_anew(id);
     }
 
-    async fn forget_container(&self, id: &WorkspaceId) {
+    pub(super) async fn forget_container(&self, id: &WorkspaceId) {
         if let Err(error) = self.executor.store().set_container(id, None).await {
             error!(workspace = %id, "cannot record that the container of `{id}` is gone: {error}");
         }

@@ -72,7 +72,10 @@ impl Reconciler {
             }
             Some(Doing::Tending | Doing::Recovering { .. }) if !stopping => return Ok(Started::AlreadyRunning),
             Some(_) => {}
-            None if !stopping && tracked.observed != Observed::None => return Ok(Started::AlreadyRunning),
+            // Of what a failed build left nothing is kept.
+            None if !stopping && tracked.observed != Observed::None && tracked.record.container.is_some() => {
+                return Ok(Started::AlreadyRunning);
+            }
             None => {}
         }
         self.queue_build(id, reason, requester).await.map(Started::Build)

@@ -167,6 +167,26 @@ fn l9_l11_one_that_ends_again_and_again_fails_although_hearthd_is_restarted_mean
 }
 
 #[test]
+fn l9_one_that_was_given_up_stays_so_although_it_could_not_be_removed_at_once() {
+    let (mut world, id) = world();
+    for nth in 1..=5 {
+        assert_eq!(state(&world, &id).name(), StateName::Running, "before end {nth}");
+        if nth == 5 {
+            world.host.engine.order("remove", 1, Fault::Before(EngineError::Away("reset".into())));
+        }
+        world.host.engine.end(&format!("hearth.{}.{}", id.user, id.name), 137, true).unwrap();
+        world.pass(if nth == 5 { MINUTE / 60 } else { MINUTE }).unwrap();
+    }
+    world.host.engine.set_away(Some("connect: no such file or directory"));
+    world.pass(11 * MINUTE).unwrap();
+    world.host.engine.set_away(None);
+    world.pass(MINUTE).unwrap();
+    let State::Failed { failure, .. } = state(&world, &id) else { panic!("{:?}", state(&world, &id)) };
+    assert!(failure.contains("ended 5 times"), "{failure}");
+    assert!(world.watchman.ours().is_empty());
+}
+
+#[test]
 fn l9_ends_while_hearthd_is_down_count_where_the_engine_lived_on() {
     for engine_restarts in [false, true] {
         let mut world = World::new(1, Size { workspaces: 2, ..SIZE }, false);
