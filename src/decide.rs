@@ -283,7 +283,7 @@ fn doing_text(doing: Doing) -> Cow<'static, str> {
         Doing::Stopping { why: StopReason::AutoOff, .. } => "it was not used".into(),
         Doing::Stopping { why: StopReason::Failed, .. } => "it failed: what is left of it is removed".into(),
         Doing::Stopping { why: StopReason::Removed, .. } => "it was removed from the configuration".into(),
-        Doing::Recovering { .. } => "its container ended without being asked: it is started again".into(),
+        Doing::Recovering { .. } => "its container is let run, with fresh secrets".into(),
         Doing::Tending => "it runs".into(),
     }
 }

@@ -55,7 +55,7 @@ async fn again(tools: &Tools, record: &WorkspaceRecord, in_force: &InForce, tell
     // What was injected went with the container's end: should hearthd be killed in between, it is known to be missing.
     let container = ContainerRecord { token_hash: String::new(), ..container };
     let log = tools.logs.open(record.number, container.build);
-    log.line(Stage::Start, "the container ended without being asked: it is started again");
+    log.line(Stage::Start, "the container ended, or was started by hand: it is let run with fresh secrets");
     let_in(tools, record, container, in_force, &log, tell).await
 }
 

@@ -63,7 +63,7 @@ pub(super) struct Door {
 }
 
 /// How many containers are looked at more closely at a time.
-const CLOSE_LOOKS: usize = 16;
+const CLOSE_LOOKS: usize = 64;
 /// How long the engine may take for each of them: one that it is stuck on does not hide all others.
 const CLOSE_LOOK: Duration = Duration::from_secs(1);
 

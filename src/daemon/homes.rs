@@ -75,6 +75,10 @@ impl Reconciler {
         info!(workspace = %id, "home `{}` goes to the trash, {} deleted it; it can be restored until {until:.0}", home.volume, home.by);
         if let Some(tracked) = self.world.workspaces.get_mut(id) {
             tracked.record.home = tracked.record.home.take().filter(|current| current.volume != home.volume);
+            // Should its container be found again, it is not to run on a home of the trash.
+            if tracked.lost.take().is_some() {
+                self.forget_container(id).await;
+            }
         }
         self.world.homes.emptying.remove(&home.volume);
         self.world.homes.trash.put(home.clone());

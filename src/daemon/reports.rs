@@ -88,8 +88,10 @@ impl Reconciler {
                     // What this build made and could not remove is not what was lost.
                     let before = tracked.record.container.take();
                     tracked.lost = before.filter(|container| container.build != build.number);
-                    // It was gone before this build began: nothing is left that a failure could have kept.
-                    self.forget_container(id).await;
+                    // A hearthd that starts meanwhile tries once more, and finds the lost one again if it is back.
+                    if tracked.lost.is_none() {
+                        self.forget_container(id).await;
+                    }
                 }
                 let Some(tracked) = self.world.workspaces.get_mut(id) else { return };
                 if off && build.result == Some(BuildResult::Cancelled) && tracked.record.power == Power::On {

@@ -129,6 +129,22 @@ fn l9_one_that_is_gone_and_cannot_be_built_anew_fails_once() {
 
 #[test]
 fn l9_one_that_comes_back_with_the_disk_of_the_engine_runs_again_as_it_was() {
+    comes_back(|_| {});
+}
+
+#[test]
+fn l9_l11_so_it_does_although_hearthd_is_restarted_meanwhile() {
+    comes_back(|world| {
+        for kindly in [true, false] {
+            world.end(kindly);
+            world.start();
+            world.pass(MINUTE).unwrap();
+        }
+    });
+}
+
+/// A workspace whose engine is without its disk for a time, in which something else happens.
+fn comes_back(meanwhile: impl Fn(&mut World)) {
     let (mut world, id) = world();
     let containers =
         |world: &World| world.host.engine.all_containers().into_iter().map(|one| one.id).collect::<Vec<_>>();
@@ -142,11 +158,26 @@ fn l9_one_that_comes_back_with_the_disk_of_the_engine_runs_again_as_it_was() {
     assert_eq!(pulls(&world), pulled, "an image was pulled onto the disk below");
     let State::Failed { failure, .. } = state(&world, &id) else { panic!("{:?}", state(&world, &id)) };
     assert!(failure.contains("is gone from Docker; no empty one is put in its place"), "{failure}");
+    meanwhile(&mut world);
     assert_eq!((containers(&world), homes(&world)), (vec![], vec![]));
     world.host.engine.change_disk();
     world.pass(MINUTE).unwrap();
     assert_eq!(state(&world, &id).name(), StateName::Running);
     assert_eq!((containers(&world), homes(&world)), before);
+}
+
+#[test]
+fn l10_one_whose_home_was_deleted_meanwhile_does_not_come_back_on_it() {
+    let (mut world, id) = world();
+    let home = world.host.engine.volumes_with_labels()[0].name.clone();
+    world.host.engine.change_disk();
+    world.pass(MINUTE).unwrap();
+    world.ask(What::TrashHome(id.clone(), home.clone()));
+    world.pass(MINUTE).unwrap();
+    world.host.engine.change_disk();
+    world.pass(MINUTE).unwrap();
+    assert_eq!((state(&world, &id).name(), world.watchman.ours()), (StateName::Failed, vec![]));
+    assert_eq!(world.host.engine.volumes_with_labels()[0].name, home);
 }
 
 #[test]
