@@ -146,13 +146,13 @@ pub static SERVER: Table = Table {
 
 pub static SSH: Table = Table {
     header: "[ssh]",
-    about: "The SSH gateway; leave the table out for none. Only in the main file.",
+    about: "For the SSH gateway, which this version has not: nothing listens, the port is only kept free. Only in the main file.",
     keys: &[required("listen", LISTEN, r#""0.0.0.0:2222""#, "Address and port to listen on.")],
 };
 
 pub static METRICS: Table = Table {
     header: "[metrics]",
-    about: "Figures for Prometheus; leave the table out for none. Only in the main file.",
+    about: "For figures for Prometheus, which this version has not: nothing listens, the port is only kept free. Only in the main file.",
     keys: &[required("listen", LISTEN, r#""127.0.0.1:9180""#, "Address and port to listen on.")],
 };
 
@@ -399,9 +399,15 @@ pub static USER: Table = Table {
             Kind::List(&ANY),
             r#"["ssh-ed25519 AAAA… alice@laptop"]"#,
             "[]",
-            "Public keys that may enter by SSH.",
+            "Public keys that may enter by the SSH gateway, which this version has not.",
         ),
-        key("authorized_keys", Kind::Switch, "true", "false", "Whether the host account's authorized_keys count too."),
+        key(
+            "authorized_keys",
+            Kind::Switch,
+            "true",
+            "false",
+            "Whether the host account's authorized_keys count there too.",
+        ),
         key(
             "dotfiles",
             ANY,

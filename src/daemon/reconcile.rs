@@ -20,6 +20,7 @@ use tokio::time::Instant;
 use tracing::{error, info, warn};
 
 use super::activity::Memory;
+use super::audit::Deed;
 use super::execute::{Executor, Report};
 use super::looks::Looks;
 use super::reload::{LineWaiter, fingerprint};
@@ -392,6 +393,7 @@ impl Reconciler {
         let number = store.begin_build(id, reason, &requester, &image, now).await.map_err(|error| failed(&error))?;
         tracked.log = Some(self.executor.tools.logs.open(tracked.record.number, number));
         (tracked.taken_up, tracked.awaited) = (false, false);
+        let own = (requester == Requester::hearthd()).then(|| requester.clone());
         tracked.queued = Some(BuildRecord {
             number,
             reason,
@@ -413,6 +415,12 @@ impl Reconciler {
         }
         if tracked.record.power != Power::On {
             self.set_power(id, Power::On).await;
+        }
+        // What people ask for is noted where they ask.
+        if let Some(who) = own {
+            let after = Some(format!("build {number}, {reason}"));
+            let (workspace, result) = (Some(id), "ok".to_owned());
+            self.executor.note(Deed { who, what: "start", workspace, before: None, after, result }).await;
         }
         Ok(number)
     }

@@ -31,6 +31,20 @@ pub enum BuildReason {
     Recovery,
 }
 
+impl fmt::Display for BuildReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Create => "create",
+            Self::User => "user",
+            Self::Admin => "admin",
+            Self::AutoStart => "auto-start",
+            Self::Connect => "connect",
+            Self::Config => "config",
+            Self::Recovery => "recovery",
+        })
+    }
+}
+
 /// The stages of a build, in their order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]

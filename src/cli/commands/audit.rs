@@ -1,5 +1,6 @@
 //! `hearth audit`
 
+use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
 
 use crate::api::wire::AuditLine;
@@ -7,6 +8,7 @@ use crate::cli::Context;
 use crate::cli::error::Result;
 use crate::cli::render::Style;
 use crate::cli::render::table::{Cell, table};
+use crate::model::{Moment, WorkspaceId};
 
 /// Print the latest lines of the audit log, the newest last
 #[derive(Debug, clap::Args)]
@@ -14,14 +16,36 @@ pub(crate) struct Args {
     /// Lines to print at most
     #[arg(long, short = 'n', value_name = "N", default_value_t = 200)]
     limit: u32,
+
+    /// Lines from that moment on: 2026-11-24, 2026-11-24T09:00 in local time, or 2026-11-24T09:00:00Z
+    #[arg(long, value_name = "MOMENT", value_parser = moment)]
+    since: Option<Moment>,
+
+    /// Lines about that workspace
+    #[arg(long, short = 'w', value_name = "USER/NAME")]
+    workspace: Option<WorkspaceId>,
 }
 
 impl Args {
     pub(crate) async fn run(self, context: &Context) -> Result<()> {
-        let lines: Vec<AuditLine> = context.client()?.get(&format!("/v1/audit?limit={}", self.limit)).await?;
+        let lines: Vec<AuditLine> = context.client()?.get(&self.path()).await?;
         let out = context.out;
         out.print_as(&lines, |lines| text(lines, &TimeZone::system(), out.colours))
     }
+}
+
+impl Args {
+    fn path(&self) -> String {
+        let Self { limit, since, workspace } = self;
+        let since = since.map(|since| format!("&since={since}")).unwrap_or_default();
+        let workspace = workspace.as_ref().map(|id| format!("&workspace={id}")).unwrap_or_default();
+        format!("/v1/audit?limit={limit}{since}{workspace}")
+    }
+}
+
+fn moment(text: &str) -> std::result::Result<Moment, String> {
+    let local = || text.parse::<DateTime>()?.to_zoned(TimeZone::system());
+    text.parse().or_else(|_| Ok(local()?.timestamp())).map_err(|error: jiff::Error| error.to_string())
 }
 
 fn text(lines: &[AuditLine], zone: &TimeZone, colours: bool) -> String {
@@ -47,4 +71,19 @@ fn text(lines: &[AuditLine], zone: &TimeZone, colours: bool) -> String {
         })
         .collect();
     table(["TIME", "WHO", "FROM", "WHAT", "WORKSPACE", "CHANGE", "RESULT"], &rows, colours)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn x1_lines_are_asked_for_by_moment_and_workspace() {
+        let since = moment("2026-11-24T09:00:00+01:00").unwrap();
+        let args = Args { limit: 5, since: Some(since), workspace: Some("alice/main".parse().unwrap()) };
+        assert_eq!(args.path(), "/v1/audit?limit=5&since=2026-11-24T08:00:00Z&workspace=alice/main");
+        let local = "2026-11-24T09:00".parse::<DateTime>().unwrap().to_zoned(TimeZone::system()).unwrap();
+        assert_eq!(moment("2026-11-24T09:00").unwrap(), local.timestamp());
+        assert!(moment("2026-11-24").is_ok() && moment("yesterday").is_err());
+    }
 }
