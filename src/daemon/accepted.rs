@@ -12,7 +12,7 @@ use tracing::warn;
 use crate::config::{self, Loaded, Machine, Problems, Settings, Sources};
 use crate::handle::{ConfigView, Rejected};
 use crate::model::{Moment, Power, WorkspaceId};
-use crate::store::{AcceptedConfig, Store, WorkspaceRecord};
+use crate::store::{Store, WorkspaceRecord};
 
 const DEFAULT_DATA_DIR: &str = "/var/lib/hearth";
 
@@ -24,6 +24,8 @@ pub(super) const DATABASE: &str = "state.db";
 pub struct Beginning {
     pub(super) loaded: Loaded,
     pub(super) view: ConfigView,
+    /// The database, where there was one.
+    pub(super) store: Option<Store>,
 }
 
 /// Returns what to start on.
@@ -31,23 +33,51 @@ pub struct Beginning {
 /// # Errors
 /// With what is wrong with the files, where there is no copy either that is still in order.
 pub(super) async fn beginning(main: PathBuf, now: Moment) -> Result<Beginning, Problems> {
-    let (files, errors) = match config::load(&main) {
-        Ok(loaded) => match removes_many(&on(&loaded.settings).await, &loaded.settings) {
-            None => (Ok(loaded), String::new()),
-            Some(why) => (Ok(loaded), why),
-        },
-        Err(problems) => {
-            let errors = problems.to_string();
-            (Err(problems), errors)
-        }
+    let files = config::load(&main);
+    let data_dir = match &files {
+        Ok(loaded) => loaded.settings.server.data_dir.clone(),
+        Err(_) => data_dir(&std::fs::read_to_string(&main).unwrap_or_default()),
     };
-    let copy = if errors.is_empty() { None } else { copy(&main).await };
-    let Some((loaded, at)) = copy else {
+    let database = data_dir.join(DATABASE);
+    let store = database.exists().then(|| Store::open(&database)).transpose().unwrap_or_else(|error| {
+        // Where the files are in order, whoever opens it next says so.
+        if files.is_err() {
+            warn!("cannot read the accepted configuration from {}: {error}", database.display());
+        }
+        None
+    });
+    let mut beginning = choose(main, files, store, now).await?;
+    // The copy may have been moved with the directory that it lies in.
+    beginning.loaded.settings.server.data_dir = data_dir;
+    Ok(beginning)
+}
+
+/// Chooses between the files and the copy in the database.
+///
+/// # Errors
+/// As [`beginning`].
+pub(super) async fn choose(
+    main: PathBuf,
+    files: Result<Loaded, Problems>,
+    store: Option<Store>,
+    now: Moment,
+) -> Result<Beginning, Problems> {
+    let errors = match (&files, &store) {
+        (Ok(loaded), Some(store)) => removes_many(&on(store).await, &loaded.settings),
+        (Ok(_), None) => None,
+        (Err(problems), _) => Some(problems.to_string()),
+    };
+    let copy = match (&errors, &store) {
+        (Some(_), Some(store)) => copy(&main, store).await,
+        (Some(_), None) | (None, _) => None,
+    };
+    let (Some(errors), Some((loaded, at))) = (errors, copy) else {
         let view = ConfigView { path: main, in_force_since: now, from_copy: false, rejected: None };
-        return files.map(|loaded| Beginning { loaded, view });
+        return files.map(|loaded| Beginning { loaded, view, store });
     };
     let rejected = Some(Rejected { since: now, errors });
-    Ok(Beginning { loaded, view: ConfigView { path: main, in_force_since: at, from_copy: true, rejected } })
+    let view = ConfigView { path: main, in_force_since: at, from_copy: true, rejected };
+    Ok(Beginning { loaded, view, store })
 }
 
 /// Says what speaks against a configuration that would remove more than three and more than a third of the workspaces that
@@ -63,30 +93,23 @@ pub(super) fn removes_many(on: &[WorkspaceId], new: &Settings) -> Option<String>
     })
 }
 
-/// Returns the workspaces that were on when hearthd ended. What is wrong with the database is said by who opens it next.
-async fn on(settings: &Settings) -> Vec<WorkspaceId> {
-    let database = settings.server.data_dir.join(DATABASE);
-    let read = async {
-        let store = Store::open(&database).ok()?;
-        let records = store.workspaces().await;
-        store.close().await;
-        records.ok()
-    };
-    let records = if database.exists() { read.await } else { None };
-    let is_on = |record: &WorkspaceRecord| record.power == Power::On && record.removed_at.is_none();
-    records.into_iter().flatten().filter(is_on).map(|record| record.id).collect()
+/// Returns the workspaces that were on when hearthd ended. What is wrong with the database is said by who reads it next.
+async fn on(store: &Store) -> Vec<WorkspaceId> {
+    let records = store.workspaces().await.unwrap_or_default();
+    records.into_iter().filter(is_on).map(|record| record.id).collect()
+}
+
+/// Returns whether a workspace counts for rule L10 whatever Docker shows: it may be away, or have another disk.
+pub(super) fn is_on(record: &WorkspaceRecord) -> bool {
+    record.power == Power::On && record.removed_at.is_none()
 }
 
 /// Returns the accepted copy of a configuration, and when it was accepted.
-async fn copy(main: &Path) -> Option<(Loaded, Moment)> {
-    let database = data_dir(&std::fs::read_to_string(main).unwrap_or_default()).join(DATABASE);
-    if !database.exists() {
-        return None;
-    }
-    let accepted = match kept(&database).await {
+async fn copy(main: &Path, store: &Store) -> Option<(Loaded, Moment)> {
+    let accepted = match store.accepted_config().await {
         Ok(accepted) => accepted?,
         Err(error) => {
-            warn!("cannot read the accepted configuration from {}: {error:#}", database.display());
+            warn!("cannot read the accepted configuration: {error}");
             return None;
         }
     };
@@ -104,13 +127,6 @@ async fn copy(main: &Path) -> Option<(Loaded, Moment)> {
             None
         }
     }
-}
-
-async fn kept(database: &Path) -> anyhow::Result<Option<AcceptedConfig>> {
-    let store = Store::open(database)?;
-    let accepted = store.accepted_config().await;
-    store.close().await;
-    Ok(accepted?)
 }
 
 /// The data directory that a main file names, as well as it can be told where the file is broken.

@@ -57,14 +57,14 @@ impl App {
         (reloads_in, reloads): (mpsc::Sender<Unasked>, mpsc::Receiver<Unasked>),
         stop: CancellationToken,
     ) -> anyhow::Result<Self> {
-        let Beginning { loaded, view: config } = beginning;
+        let Beginning { loaded, view: config, store } = beginning;
         let settings = Arc::new(loaded.settings);
         let server = settings.server.clone();
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let now = clock.now();
         directory(&server.data_dir, 0o700)?;
         directory(&server.run_dir, 0o755)?;
-        let store = Store::open(&server.data_dir.join(DATABASE))?;
+        let store = store.map_or_else(|| Store::open(&server.data_dir.join(DATABASE)), Ok)?;
         if !config.from_copy {
             let kept = store.set_accepted_config(texts(&loaded.sources), now.wall).await;
             // A full disk is no reason not to start: what runs is to be entered.

@@ -6,11 +6,11 @@ use std::sync::Arc;
 
 use tracing::{error, info, warn};
 
-use super::accepted::removes_many;
+use super::accepted::{is_on, removes_many};
 use super::audit::Deed;
 use super::reconcile::{Reconciler, failed};
 use super::watch::{Seen, Unasked};
-use super::world::World;
+use super::world::{Tracked, World};
 use crate::activity::Ledger;
 use crate::blocking;
 use crate::build;
@@ -136,9 +136,10 @@ impl Reconciler {
 
     /// Refuses what would remove more than three and more than a third of the running workspaces (rule L10).
     fn guard(&self, new: &Settings) -> Result<(), RequestError> {
-        let running = self.world.workspaces.iter().filter(|(_, tracked)| tracked.observed != Observed::None);
-        let running: Vec<_> = running.map(|(id, _)| id.clone()).collect();
-        removes_many(&running, new).map_or(Ok(()), |why| Err(RequestError::Guarded(why)))
+        let counts = |tracked: &Tracked| is_on(&tracked.record) || tracked.observed != Observed::None;
+        let on = self.world.workspaces.iter().filter(|(_, tracked)| counts(tracked));
+        let on: Vec<_> = on.map(|(id, _)| id.clone()).collect();
+        removes_many(&on, new).map_or(Ok(()), |why| Err(RequestError::Guarded(why)))
     }
 
     /// Makes the world have what the configuration declares, and no more that is on.
@@ -149,7 +150,7 @@ impl Reconciler {
                 error!(workspace = %id, "cannot take up `{id}`: {error}");
             }
         }
-        let undeclared = |(id, tracked): (&WorkspaceId, &super::world::Tracked)| {
+        let undeclared = |(id, tracked): (&WorkspaceId, &Tracked)| {
             let record = &tracked.record;
             // One that a hearthd which was cut off has noted as removed may still be on.
             let taken_out = record.removed_at.is_some()
@@ -175,7 +176,7 @@ impl Reconciler {
         match known {
             None => {
                 let record = store.declare(id, &workspace.org, power, now.wall).await.map_err(|e| failed(&e))?;
-                let tracked = super::world::Tracked::new(record, None, None, Ledger::new(now));
+                let tracked = Tracked::new(record, None, None, Ledger::new(now));
                 self.world.workspaces.insert(id.clone(), tracked);
             }
             Some(tracked) => {

@@ -15,6 +15,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, timeout_at};
 use tracing::warn;
 
+use crate::blocking;
 use crate::config::{self, Loaded, Problems, Settings};
 
 /// Writers that write in pieces are done after so long.
@@ -131,7 +132,7 @@ async fn look(main: PathBuf, seen: String, settings: Arc<Settings>) -> Option<Ch
             (hash != seen).then_some(Changed { files: Err(problems), hash, removes: false })
         }
     };
-    tokio::task::spawn_blocking(look).await.ok().flatten()
+    blocking::run(look).await.ok().flatten()
 }
 
 /// The directories that are watched.

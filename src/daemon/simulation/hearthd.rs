@@ -1,6 +1,6 @@
 //! One hearthd, from its start to its end: the real loop on a runtime of its own, whose time is turned by hand.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -16,15 +16,16 @@ use super::time::HostClock;
 use super::timetable::Timetable;
 use super::visitors::{Eyes, Visitors};
 use crate::blocking;
-use crate::config::{self, Settings, Sources};
+use crate::config::{self, Settings};
+use crate::daemon::accepted::{self, Beginning};
 use crate::daemon::app::texts;
 use crate::daemon::assemble::{Assembled, Surroundings, assemble};
 use crate::daemon::clock::Clock;
 use crate::daemon::systemd::Service;
-use crate::daemon::watch::Unasked;
+use crate::daemon::watch::{self, Unasked};
 use crate::docker::Engine;
 use crate::docker::fake::FakeEngine;
-use crate::handle::{ConfigView, Event, Handle, Rejected, RequestError, Snapshot};
+use crate::handle::{Event, Handle, RequestError, Snapshot};
 use crate::store::inline::Database;
 
 /// What outlives a hearthd.
@@ -53,6 +54,7 @@ pub(super) struct Hearthd {
     pub(super) handle: Handle,
     pub(super) reloads: mpsc::Sender<Unasked>,
     pub(super) answers: Answers,
+    hash: String,
     stop: CancellationToken,
     tasks: TaskTracker,
     running: JoinHandle<()>,
@@ -94,7 +96,7 @@ impl Hearthd {
             host.clock.stand();
             return Err(String::new());
         };
-        let (Assembled { reconciler, inlets, handle, .. }, stop, tasks, reloads) = started?;
+        let (Assembled { reconciler, inlets, handle, .. }, stop, tasks, reloads, hash) = started?;
         let turns = Arc::new(Mutex::new(0));
         let (counted, clock, mut at) = (turns.clone(), host.clock.clone(), (Duration::ZERO, 0));
         let (timetable, watched) = (host.timetable.clone(), handle.clone());
@@ -121,7 +123,7 @@ impl Hearthd {
             tasks.spawn(reconciler.run(inlets, stop.clone(), turned))
         };
         let (answers, clock) = (Answers::default(), host.clock.clone());
-        Ok(Self { runtime, between, handle, reloads, answers, stop, tasks, running, clock, turns })
+        Ok(Self { runtime, between, handle, reloads, answers, hash, stop, tasks, running, clock, turns })
     }
 
     /// Lets it run for some time.
@@ -149,6 +151,13 @@ impl Hearthd {
             let answer = request.await.map(|_| ());
             answers.lock().unwrap_or_else(PoisonError::into_inner).push((number, answer));
         });
+    }
+
+    /// Lets it see changes of the files by itself: those that the machine tells of come when they come.
+    pub(super) fn watch_files(&self, host: &Host) {
+        let (settings, reloads) = (self.handle.watch_settings(), self.reloads.clone());
+        let _context = self.runtime.enter();
+        self.tasks.spawn(watch::watch(host.config(), self.hash.clone(), settings, reloads));
     }
 
     pub(super) fn block_on<T>(&self, future: impl Future<Output = T>) -> T {
@@ -182,29 +191,20 @@ impl Hearthd {
     }
 }
 
-type Begun = (Assembled, CancellationToken, TaskTracker, mpsc::Sender<Unasked>);
+type Begun = (Assembled, CancellationToken, TaskTracker, mpsc::Sender<Unasked>, String);
 
 async fn begin(host: &Host, between: &Between) -> Result<Begun, String> {
     let engine = host.engine.conducted(Arc::new(between.clone()));
     let store = host.database.open(between.gate());
     let now = host.clock.now().wall;
     let main = host.config();
-    let (settings, view) = match config::load(&main) {
-        Ok(loaded) => {
-            let kept = store.set_accepted_config(texts(&loaded.sources), now).await;
-            kept.map_err(|error| error.to_string())?;
-            (loaded.settings, view(&main, now, None))
-        }
-        Err(problems) => {
-            let accepted = store.accepted_config().await.map_err(|error| error.to_string())?;
-            let accepted = accepted.ok_or_else(|| problems.to_string())?;
-            let read = config::read(&Sources::from(accepted.files), &config::Machine);
-            (
-                read.map_err(|problems| problems.to_string())?.settings,
-                view(&main, accepted.at, Some(problems.to_string())),
-            )
-        }
-    };
+    let chosen = accepted::choose(main.clone(), config::load(&main), Some(store.clone()), now).await;
+    let Beginning { loaded, view, .. } = chosen.map_err(|problems| problems.to_string())?;
+    if !view.from_copy {
+        let kept = store.set_accepted_config(texts(&loaded.sources), now).await;
+        kept.map_err(|error| error.to_string())?;
+    }
+    let settings = loaded.settings;
     let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
     let surroundings = Surroundings {
         events: engine.watch(settings.server.instance.as_str()),
@@ -220,14 +220,5 @@ async fn begin(host: &Host, between: &Between) -> Result<Begun, String> {
     };
     let (reloads_in, reloads) = mpsc::channel(1);
     let assembled = assemble(surroundings, Arc::new(settings), view, reloads).await;
-    Ok((assembled.map_err(|error| format!("{error:#}"))?, stop, tasks, reloads_in))
-}
-
-fn view(main: &Path, in_force_since: crate::model::Moment, errors: Option<String>) -> ConfigView {
-    ConfigView {
-        path: main.to_owned(),
-        in_force_since,
-        from_copy: errors.is_some(),
-        rejected: errors.map(|errors| Rejected { since: in_force_since, errors }),
-    }
+    Ok((assembled.map_err(|error| format!("{error:#}"))?, stop, tasks, reloads_in, loaded.hash))
 }

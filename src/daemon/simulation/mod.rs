@@ -14,6 +14,7 @@ mod check;
 mod declared;
 mod dice;
 mod faults;
+mod files;
 mod found;
 mod hearthd;
 mod measured;

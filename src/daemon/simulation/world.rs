@@ -161,9 +161,10 @@ impl World {
         match Hearthd::start(&self.host, between) {
             Ok(hearthd) => {
                 self.watchman.watch(Some(hearthd.handle.clone()));
+                let on_files = !hearthd.snapshot().config.from_copy;
                 self.hearthd = Some(hearthd);
                 self.note("hearthd starts");
-                if self.files_are_good {
+                if on_files {
                     self.people.files_are(&self.declared);
                 }
             }
@@ -363,6 +364,12 @@ impl World {
         {
             let number = self.people.ask(What::Reload(self.declared.clone()), passed, None);
             self.people.unheard(number);
+        }
+    }
+
+    pub(super) fn watch_files(&self) {
+        if let Some(hearthd) = &self.hearthd {
+            hearthd.watch_files(&self.host);
         }
     }
 

@@ -1,0 +1,82 @@
+//! Histories by hand: files that lose most workspaces, and get them back (rule L10), with the watcher looking.
+
+use std::time::Duration;
+
+use super::declared::Declared;
+use super::found::state;
+use super::world::{Size, World};
+use crate::handle::{ConfigView, RequestError};
+use crate::model::{Requester, StateName};
+
+const SIZE: Size = Size { workspaces: 1, stretches: 0, steps: 0, between: Duration::ZERO, rest: MINUTE, calm: 0 };
+const MINUTE: Duration = Duration::from_secs(60);
+
+/// A world with ten workspaces that run, and files that declare one of them.
+fn world() -> (World, Declared) {
+    let mut world = World::new(1, SIZE, false);
+    let one = world.declared.clone();
+    let workspace = one.workspaces.values().next().unwrap();
+    for n in 1..10 {
+        world.declared.workspaces.insert(format!("u{n}/main").parse().unwrap(), workspace.clone());
+    }
+    world.write_files();
+    world.pass(5 * MINUTE).unwrap();
+    assert_eq!(running(&world), 10);
+    (world, one)
+}
+
+fn write(world: &World, declared: &Declared) {
+    std::fs::write(world.host.config(), declared.toml(&world.host.dir)).unwrap();
+}
+
+fn running(world: &World) -> usize {
+    let is_running = |id: &&_| state(world, id).name() == StateName::Running;
+    world.declared.workspaces.keys().filter(is_running).count()
+}
+
+fn config(world: &World) -> ConfigView {
+    world.hearthd.as_ref().unwrap().snapshot().config.clone()
+}
+
+/// Reloads as `hearth config reload` does; returns whether it was refused.
+fn is_guarded(world: &World) -> bool {
+    let hearthd = world.hearthd.as_ref().unwrap();
+    let reloaded = hearthd.block_on(hearthd.handle.reload(false, Requester("root".into())));
+    matches!(reloaded, Err(RequestError::Guarded(_)))
+}
+
+/// Asserts that the copy is in force, and the files are refused.
+fn is_refused(world: &World) {
+    let config = config(world);
+    assert!(config.from_copy, "{config:?}");
+    assert!(config.rejected.is_some_and(|rejected| rejected.errors.contains("9 of 10")));
+}
+
+#[test]
+fn l10_what_a_start_refused_stays_refused_while_docker_is_away_and_when_it_is_back() {
+    for asked in [false, true] {
+        let (mut world, one) = world();
+        world.end(true);
+        write(&world, &one);
+        world.host.engine.set_away(Some("connect: no such file or directory"));
+        world.start();
+        world.watch_files();
+        is_refused(&world);
+        world.pass(2 * MINUTE).unwrap();
+        assert!(!asked || is_guarded(&world));
+        is_refused(&world);
+        world.host.engine.set_away(None);
+        world.pass(2 * MINUTE).unwrap();
+        is_refused(&world);
+        assert_eq!(running(&world), 10);
+    }
+}
+
+#[test]
+fn l10_what_would_remove_many_is_refused_although_docker_has_another_disk() {
+    let (mut world, one) = world();
+    world.host.engine.change_disk();
+    world.pass(Duration::from_secs(1)).unwrap();
+    write(&world, &one);
+    assert!(is_guarded(&world));
+}
