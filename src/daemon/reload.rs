@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use tracing::{error, info, warn};
 
-use super::accepted::{is_on, removes_many};
+use super::accepted::{counts, refused, removes_many};
 use super::audit::Deed;
 use super::reconcile::{Reconciler, failed};
 use super::watch::{Seen, Unasked};
@@ -136,10 +136,9 @@ impl Reconciler {
 
     /// Refuses what would remove more than three and more than a third of the running workspaces (rule L10).
     fn guard(&self, new: &Settings) -> Result<(), RequestError> {
-        let counts = |tracked: &Tracked| is_on(&tracked.record) || tracked.observed != Observed::None;
-        let on = self.world.workspaces.iter().filter(|(_, tracked)| counts(tracked));
+        let on = self.world.workspaces.iter().filter(|(_, tracked)| counts(&tracked.record, tracked.observed));
         let on: Vec<_> = on.map(|(id, _)| id.clone()).collect();
-        removes_many(&on, new).map_or(Ok(()), |why| Err(RequestError::Guarded(why)))
+        removes_many(&on, new).map_or(Ok(()), |removal| Err(RequestError::Guarded(refused(&removal))))
     }
 
     /// Makes the world have what the configuration declares, and no more that is on.

@@ -1,5 +1,6 @@
 //! The configuration from the outside: refused whole, reloaded, kept (C1, C4, C6).
 
+use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 
 use nix::sys::signal::Signal;
@@ -64,6 +65,39 @@ fn c1_a_bad_reload_keeps_the_last_good_one() {
     daemon.hearth(&["config", "reload"]).ok();
     let status = daemon.hearth(&["status", "--json"]).json();
     assert!(status["config"]["rejected"].is_null() && status["config"]["from_copy"] == false, "{status}");
+}
+
+#[test]
+fn c1_secrets_that_went_bad_keep_no_hearthd_from_starting_and_the_next_build_says_so() {
+    let image = Image::coder().import();
+    let files = tempfile::tempdir().unwrap();
+    let secret = files.path().join("npm");
+    let mode = |mode| std::fs::set_permissions(&secret, PermissionsExt::from_mode(mode)).unwrap();
+    std::fs::write(&secret, "s3cret").unwrap();
+    mode(0o600);
+    let org = format!("[orgs.acme.secrets.NPM_TOKEN]\nfile = \"{}\"", secret.display());
+    let mut daemon = Daemon::start(&alice_with(&image, &org, ""));
+    let before = daemon.wait_state("alice/main", "running");
+    mode(0o644);
+    daemon.restart();
+    let status = daemon.hearth(&["status", "--json"]).json();
+    assert_eq!(status["config"]["from_copy"], true, "{status}");
+    assert!(status["config"]["rejected"].as_str().unwrap().contains("others can read"), "{status}");
+    assert_eq!(daemon.show("alice/main")["container"], before["container"]);
+    let rebuild = || {
+        let ran = daemon.hearth(&["rebuild", "alice/main"]);
+        assert_ne!(ran.code, 0, "{ran}");
+        assert!(ran.to_string().contains(secret.to_str().unwrap()), "{ran}");
+    };
+    rebuild();
+    std::fs::remove_file(&secret).unwrap();
+    rebuild();
+    std::fs::write(&secret, "s3cret").unwrap();
+    mode(0o600);
+    daemon.hearth(&["config", "reload"]).ok();
+    let status = daemon.hearth(&["status", "--json"]).json();
+    assert!(status["config"]["rejected"].is_null() && status["config"]["from_copy"] == false, "{status}");
+    daemon.hearth(&["rebuild", "alice/main"]).ok();
 }
 
 #[test]

@@ -5,6 +5,8 @@ use std::time::Duration;
 use super::declared::Declared;
 use super::found::state;
 use super::world::{Size, World};
+use crate::docker::EngineError;
+use crate::docker::fake::Fault;
 use crate::handle::{ConfigView, RequestError};
 use crate::model::{Requester, StateName};
 
@@ -79,4 +81,18 @@ fn l10_what_would_remove_many_is_refused_although_docker_has_another_disk() {
     world.pass(Duration::from_secs(1)).unwrap();
     write(&world, &one);
     assert!(is_guarded(&world));
+}
+
+#[test]
+fn l10_what_was_removed_before_is_not_removed_again() {
+    let (mut world, one) = world();
+    for nth in 1..10 {
+        world.host.engine.order("stop", nth, Fault::Before(EngineError::Refused("no room".into())));
+    }
+    write(&world, &one);
+    let hearthd = world.hearthd.as_ref().unwrap();
+    hearthd.block_on(hearthd.handle.reload(true, Requester("root".into()))).unwrap();
+    world.pass(Duration::from_secs(1)).unwrap();
+    assert!(running(&world) > 1, "they are being stopped");
+    assert!(!is_guarded(&world));
 }
