@@ -391,11 +391,6 @@ impl Handle {
         self.settings.borrow().clone()
     }
 
-    /// Returns a receiver that wakes at each configuration that comes into force.
-    pub fn watch_settings(&self) -> watch::Receiver<Arc<Settings>> {
-        self.settings.clone()
-    }
-
     /// Returns what happens from here on. A receiver that lags is told so and looks at the snapshot.
     pub fn events(&self) -> broadcast::Receiver<Event> {
         self.events.subscribe()

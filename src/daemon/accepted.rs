@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use toml::Table;
 use tracing::{error, warn};
 
+use super::watch;
 use crate::config::{self, HostFacts, Loaded, Machine, Problems, Settings, Sources};
 use crate::decide::Observed;
 use crate::handle::{ConfigView, Rejected};
@@ -25,6 +26,8 @@ pub(super) const DATABASE: &str = "state.db";
 pub struct Beginning {
     pub(super) loaded: Loaded,
     pub(super) view: ConfigView,
+    /// The hash of the files, which may be refused; see [`watch::hash`].
+    pub(super) judged: String,
     /// The database, where there was one.
     pub(super) store: Option<Store>,
 }
@@ -63,6 +66,7 @@ pub(super) async fn choose(
     store: Option<Store>,
     now: Moment,
 ) -> Result<Beginning, Problems> {
+    let judged = watch::hash(&files);
     let errors = match (&files, &store) {
         (Ok(loaded), Some(store)) => removes_many(&on(store).await, &loaded.settings),
         (Ok(_), None) => None,
@@ -77,12 +81,12 @@ pub(super) async fn choose(
             error!("{removal}, and there is no accepted copy to start on instead: they go off, their homes are kept");
         }
         let view = ConfigView { path: main, in_force_since: now, from_copy: false, rejected: None };
-        return files.map(|loaded| Beginning { loaded, view, store });
+        return files.map(|loaded| Beginning { loaded, view, judged, store });
     };
     let errors = if files.is_ok() { refused(errors) } else { errors.clone() };
     let rejected = Some(Rejected { since: now, errors });
     let view = ConfigView { path: main, in_force_since: at, from_copy: true, rejected };
-    Ok(Beginning { loaded, view, store })
+    Ok(Beginning { loaded, view, judged, store })
 }
 
 /// Says what speaks against a configuration that would remove more than three and more than a third of the workspaces that

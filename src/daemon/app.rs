@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use tokio::net::UnixListener;
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
@@ -22,7 +22,7 @@ use super::reconcile::{Inlets, Reconciler};
 use super::sensors::HostSensors;
 use super::systemd::{self, Service};
 use super::wake;
-use super::watch::{self, Unasked};
+use super::watch::{self, Judged};
 use crate::api::{self, ApiContext};
 use crate::config::Sources;
 use crate::docker::{BollardEngine, Engine};
@@ -48,16 +48,12 @@ pub struct App {
 }
 
 impl App {
-    /// Opens everything for an accepted configuration. `reloads` tells of each SIGHUP and, from here on, of files that changed, `stop` ends hearthd.
+    /// Opens everything for an accepted configuration. `hangups` tells of each SIGHUP, `stop` ends hearthd.
     ///
     /// # Errors
     /// When a directory, the database or a socket cannot be opened. Docker need not be there.
-    pub async fn build(
-        beginning: Beginning,
-        (reloads_in, reloads): (mpsc::Sender<Unasked>, mpsc::Receiver<Unasked>),
-        stop: CancellationToken,
-    ) -> anyhow::Result<Self> {
-        let Beginning { loaded, view: config, store } = beginning;
+    pub async fn build(beginning: Beginning, hangups: Arc<Notify>, stop: CancellationToken) -> anyhow::Result<Self> {
+        let Beginning { loaded, view: config, judged, store } = beginning;
         let settings = Arc::new(loaded.settings);
         let server = settings.server.clone();
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
@@ -75,7 +71,7 @@ impl App {
         let (tasks, engine) = (TaskTracker::new(), BollardEngine::connect(&server.docker));
         let events = engine.watch(server.instance.as_str());
         let service = Service::from_environment();
-        let watching = (config.path.clone(), loaded.hash);
+        let main = config.path.clone();
         let (engine, accounts): (Arc<dyn Engine>, _) = (Arc::new(engine), Arc::new(Accounts::default()));
         let sensors = HostSensors::start(engine.clone(), server.instance.clone(), accounts.clone(), clock.clone());
         let surroundings = Surroundings {
@@ -86,15 +82,16 @@ impl App {
             clock: clock.clone(),
             boot_id: boot_id().context("cannot tell this boot from others")?,
             service: service.clone(),
+            hangups,
             hearth: hearth_binary()?,
             tasks: tasks.clone(),
             stop: stop.clone(),
         };
-        let assembled = assemble(surroundings, settings, config, reloads).await?;
-        let Assembled { reconciler, inlets, handle, visitors, tools, entries, alarm } = assembled;
+        let assembled = assemble(surroundings, Judged { hash: judged, settings }, config).await?;
+        let Assembled { reconciler, inlets, handle, visitors, tools, entries, alarm, watching } = assembled;
         tasks.spawn(wake::wake(alarm, clock.clone(), stop.clone()));
         let listener = host_listener(&server.run_dir.join("hearth.sock"), &service)?;
-        tasks.spawn(watch::watch(watching.0, watching.1, handle.watch_settings(), reloads_in));
+        tasks.spawn(watch::watch(main, watching));
         let context =
             ApiContext::new(handle, outside::behind(&tools, entries, accounts, &clock), tasks.clone(), stop.clone());
         Ok(Self { reconciler, inlets, listener, visitors, context, service, stop, tasks, store })

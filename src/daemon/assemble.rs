@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
-use tokio::sync::{broadcast, mpsc, watch};
+use tokio::sync::{Notify, broadcast, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{error, info};
@@ -20,12 +20,12 @@ use super::schedule::Schedules;
 use super::sensors::Sensors;
 use super::systemd::Service;
 use super::wake::Alarm;
-use super::watch::Unasked;
+use super::watch::{Judged, Watching};
 use super::world::{Tracked, World};
 use crate::activity::Ledger;
 use crate::build::log::Logs;
 use crate::build::{Images, Pulls, Tools};
-use crate::config::{InForce, Settings};
+use crate::config::InForce;
 use crate::docker::{Engine, EngineEvent};
 use crate::enter::{Doors, Entries, Visitor};
 use crate::handle::{ConfigView, EngineView, Handle, Snapshot};
@@ -43,6 +43,8 @@ pub(super) struct Surroundings {
     /// What tells this boot of the host from every other.
     pub(super) boot_id: String,
     pub(super) service: Service,
+    /// Told of each SIGHUP.
+    pub(super) hangups: Arc<Notify>,
     /// The static `hearth` on the host.
     pub(super) hearth: PathBuf,
     pub(super) tasks: TaskTracker,
@@ -59,17 +61,19 @@ pub(super) struct Assembled {
     pub(super) entries: Entries,
     /// Whoever rings it makes the loop look at once; it looks by itself in time, too.
     pub(super) alarm: Alarm,
+    pub(super) watching: Watching,
 }
 
 /// Joins them, with what the database remembers.
 pub(super) async fn assemble(
     surroundings: Surroundings,
-    settings: Arc<Settings>,
+    judged: Judged,
     config: ConfigView,
-    reloads: mpsc::Receiver<Unasked>,
 ) -> anyhow::Result<Assembled> {
-    let Surroundings { engine, events, sensors, store, clock, boot_id, service, hearth, tasks, stop } = surroundings;
-    let (server, now) = (&settings.server, clock.now());
+    let Surroundings { engine, events, sensors, store, clock, boot_id, service, hangups, hearth, tasks, stop } =
+        surroundings;
+    let (settings, now) = (judged.settings.clone(), clock.now());
+    let server = &settings.server;
     let (visitors_in, visitors) = mpsc::channel(64);
     let ticks = clock.clone();
     let tools = Arc::new(Tools {
@@ -105,6 +109,8 @@ pub(super) async fn assemble(
     let (reports_in, reports) = mpsc::channel(256);
     let (snapshot, snapshots) = watch::channel(Arc::new(snapshot));
     let (settings_out, settings_in) = watch::channel(settings.clone());
+    let (judged, judged_in) = watch::channel(Arc::new(judged));
+    let (seen, files) = mpsc::channel(1);
     // A turn says something of each workspace at most.
     let (events_out, _) = broadcast::channel(1024);
     let (alarm, set_to) = watch::channel(None);
@@ -122,12 +128,13 @@ pub(super) async fn assemble(
         tasks,
         stopping: stop,
     };
-    let outlets = Outlets { snapshot, settings: settings_out, events: events_out, alarm };
+    let outlets = Outlets { snapshot, settings: settings_out, judged, events: events_out, alarm };
     let in_force = InForce { settings, members };
     let memory = Memory::new(boot_id, &world);
     let reconciler = Reconciler::new(executor, world, in_force, config, outlets, memory, schedules);
-    let inlets = Inlets { requests, reports, engine: events, reloads, alarms };
-    Ok(Assembled { reconciler, inlets, handle, visitors, tools, entries, alarm: Alarm { set_to, ring } })
+    let inlets = Inlets { requests, reports, engine: events, hangups, files, alarms };
+    let (alarm, watching) = (Alarm { set_to, ring }, Watching { judged: judged_in, seen });
+    Ok(Assembled { reconciler, inlets, handle, visitors, tools, entries, alarm, watching })
 }
 
 /// Takes up what the database says: builds that were cut off wait again.

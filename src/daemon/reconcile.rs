@@ -15,7 +15,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{broadcast, mpsc, watch};
+use tokio::sync::{Notify, broadcast, mpsc, watch};
 use tokio::time::Instant;
 use tracing::{error, info, warn};
 
@@ -27,7 +27,7 @@ use super::reload::{LineWaiter, fingerprint};
 use super::sampling::Sampling;
 use super::schedule::Schedules;
 use super::usage::Rota;
-use super::watch::Unasked;
+use super::watch::{Judged, Seen};
 use super::world::{Tracked, World};
 use crate::config::{InForce, Members, Settings};
 use crate::decide::{self, Action, Doing};
@@ -47,6 +47,7 @@ const STOP_GRACE: Duration = Duration::from_secs(10);
 pub(super) struct Outlets {
     pub(super) snapshot: watch::Sender<Arc<Snapshot>>,
     pub(super) settings: watch::Sender<Arc<Settings>>,
+    pub(super) judged: watch::Sender<Arc<Judged>>,
     pub(super) events: broadcast::Sender<Event>,
     /// When the loop wants to be woken.
     pub(super) alarm: watch::Sender<Option<Moment>>,
@@ -57,8 +58,10 @@ pub(super) struct Inlets {
     pub(super) requests: mpsc::Receiver<Request>,
     pub(super) reports: mpsc::Receiver<Report>,
     pub(super) engine: mpsc::Receiver<EngineEvent>,
-    /// SIGHUP, and files that changed.
-    pub(super) reloads: mpsc::Receiver<Unasked>,
+    /// SIGHUP: it waits here until it is heard.
+    pub(super) hangups: Arc<Notify>,
+    /// Files that changed.
+    pub(super) files: mpsc::Receiver<Seen>,
     /// The alarm rings: look now.
     pub(super) alarms: mpsc::Receiver<()>,
 }
@@ -155,7 +158,8 @@ impl Reconciler {
                     }
                     Some(report) = inlets.reports.recv() => self.report(report).await,
                     Some(request) = inlets.requests.recv() => self.request(request).await,
-                    Some(unasked) = inlets.reloads.recv() => self.reload_unasked(unasked).await,
+                    () = inlets.hangups.notified() => self.hangup().await,
+                    Some(seen) = inlets.files.recv() => self.files_seen(seen).await,
                     Some(()) = inlets.alarms.recv() => {}
                     Some(event) = inlets.engine.recv() => calls_for_a_turn = self.engine_event(event).await,
                     () = &mut wait => {}

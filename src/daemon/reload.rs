@@ -9,12 +9,12 @@ use tracing::{error, info, warn};
 use super::accepted::{counts, refused, removes_many};
 use super::audit::Deed;
 use super::reconcile::{Reconciler, failed};
-use super::watch::{Seen, Unasked};
+use super::watch::{self, Judged, Seen};
 use super::world::{Tracked, World};
 use crate::activity::Ledger;
 use crate::blocking;
 use crate::build;
-use crate::config::{self, InForce, Loaded, Problems, Settings};
+use crate::config::{self, InForce, Loaded, Problem, Problems, Settings};
 use crate::decide::{Doing, Observed};
 use crate::handle::{EngineView, Event, Rejected, Reloaded, Reply, RequestError};
 use crate::model::{BuildReason, OffReason, Power, Requester, WorkspaceId};
@@ -41,23 +41,23 @@ impl<T> LineWaiter<T> {
 }
 
 impl Reconciler {
+    /// Reloads as SIGHUP asks.
+    pub(super) async fn hangup(&mut self) {
+        let files = load(self.config.path.clone()).await;
+        self.reload_unasked(files, "SIGHUP").await;
+    }
+
+    /// Reloads where the files have changed. Where others were judged since, it is looked anew what has.
+    pub(super) async fn files_seen(&mut self, Seen { files, since, dealt_with }: Seen) {
+        let still = Arc::ptr_eq(&since, &self.outlets.judged.borrow());
+        if still {
+            self.reload_unasked(files, "watcher").await;
+        }
+        drop(dealt_with);
+    }
+
     /// Reloads where nobody waits for the answer; what goes wrong stands in the journal and in `hearth status`.
-    pub(super) async fn reload_unasked(&mut self, unasked: Unasked) {
-        let mut dealt = None;
-        let (files, requester) = match unasked {
-            Unasked::Hangup => (load(self.config.path.clone()).await, "SIGHUP"),
-            Unasked::Seen(seen) => {
-                let Seen { files, judged_by, dealt_with } = *seen;
-                // Where something else is in force by now, it is judged anew what they remove.
-                let still = Arc::ptr_eq(&judged_by, &self.settings);
-                if !still {
-                    let _ = dealt_with.send(false);
-                    return;
-                }
-                dealt = Some(dealt_with);
-                (files.map_err(bad), "watcher")
-            }
-        };
+    async fn reload_unasked(&mut self, files: Result<Loaded, Problems>, requester: &str) {
         let requester = &Requester(requester.into());
         self.executor.service().reloading();
         let (after, result) = match self.take(files, false, requester).await {
@@ -73,7 +73,6 @@ impl Reconciler {
         let deed = Deed { who: requester.clone(), what: "reload", workspace: None, before: None, after, result };
         self.executor.note(deed).await;
         self.executor.service().ready();
-        dealt.map(|dealt_with| dealt_with.send(true));
     }
 
     pub(super) async fn reload(&mut self, yes: bool, requester: &Requester, reply: Reply<Reloaded>) {
@@ -88,7 +87,7 @@ impl Reconciler {
 
     /// Says what a reload of the files as they are would do.
     pub(super) async fn plan(&mut self) -> Result<Reloaded, RequestError> {
-        let settings = load(self.config.path.clone()).await?.settings;
+        let settings = load(self.config.path.clone()).await.map_err(bad)?.settings;
         let refused = self.guard(&settings).err().map(|refused| format!("refused: {refused}"));
         Ok(Reloaded { changes: refused.into_iter().chain(self.changes(&settings)).collect() })
     }
@@ -100,17 +99,19 @@ impl Reconciler {
     /// Takes files into force; returns the running workspaces that are being changed.
     async fn take(
         &mut self,
-        files: Result<Loaded, RequestError>,
+        files: Result<Loaded, Problems>,
         yes: bool,
         requester: &Requester,
     ) -> Result<(BTreeSet<WorkspaceId>, Reloaded), RequestError> {
         let now = self.executor.now().wall;
-        let guarded = files.and_then(|loaded| if yes { Ok(()) } else { self.guard(&loaded.settings) }.map(|()| loaded));
-        let loaded = match guarded {
+        let hash = watch::hash(&files);
+        let guard = |loaded: Loaded| if yes { Ok(()) } else { self.guard(&loaded.settings) }.map(|()| loaded);
+        let loaded = match files.map_err(bad).and_then(guard) {
             Ok(loaded) => loaded,
             Err(error) => {
                 let since = self.config.rejected.as_ref().map_or(now, |rejected| rejected.since);
                 self.config.rejected = Some(Rejected { since, errors: error.to_string() });
+                self.judged(hash);
                 self.emit(Event::Config { at: now, accepted: false });
                 return Err(error);
             }
@@ -126,12 +127,18 @@ impl Reconciler {
         if let Err(error) = self.executor.store().set_accepted_config(super::app::texts(&loaded.sources), now).await {
             warn!("cannot keep a copy of the accepted configuration: {error}");
         }
+        self.judged(hash);
         self.outlets.settings.send_replace(self.settings.clone());
         self.declare_all().await;
         self.executor.clean(&[], self.settings.clone());
         let changing = self.bring_in_line();
         self.emit(Event::Config { at: now, accepted: true });
         Ok((changing, Reloaded { changes }))
+    }
+
+    /// Lets the watcher see what changes from here on.
+    fn judged(&self, hash: String) {
+        self.outlets.judged.send_replace(Arc::new(Judged { hash, settings: self.settings.clone() }));
     }
 
     /// Refuses what would remove more than three and more than a third of the running workspaces (rule L10).
@@ -267,10 +274,11 @@ fn bad(problems: Problems) -> RequestError {
     RequestError::BadConfiguration(problems.to_string())
 }
 
-async fn load(path: PathBuf) -> Result<Loaded, RequestError> {
+async fn load(path: PathBuf) -> Result<Loaded, Problems> {
+    let main = path.display().to_string();
+    let failed = |error| Problem::of_file(main, format!("the configuration reader failed: {error}"), None);
     let loaded = blocking::run(move || config::load(&path)).await;
-    let loaded = loaded.map_err(|error| RequestError::Failed(format!("the configuration reader failed: {error}")))?;
-    loaded.map_err(bad)
+    loaded.unwrap_or_else(|error| Err(Problems { problems: vec![failed(error)], more: 0 }))
 }
 
 /// What of `[server]` cannot change while hearthd runs stays as it is until its restart.

@@ -3,13 +3,14 @@
 use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use clap::Parser;
 use futures_util::StreamExt;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook_tokio::Signals;
-use tokio::sync::mpsc;
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 use tracing_journald::{Priority, PriorityMappings};
@@ -18,7 +19,6 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
 use super::clock::{Clock, SystemClock};
-use super::watch::Unasked;
 use super::{App, accepted};
 use crate::config;
 
@@ -85,15 +85,14 @@ async fn run(config: PathBuf) -> anyhow::Result<ExitCode> {
         error!("the configuration is not accepted; the one of {at} stays in force:\n{errors}");
     }
     let stop = CancellationToken::new();
-    let (reloads_in, reloads) = mpsc::channel(1);
-    let hangups = reloads_in.clone();
+    let hangups = Arc::new(Notify::new());
     let mut signals = Signals::new([SIGHUP, SIGTERM, SIGINT])?;
-    let ending = stop.clone();
+    let (hung_up, ending) = (hangups.clone(), stop.clone());
     let listening = async move {
         while let Some(signal) = signals.next().await {
             match signal {
-                // A full channel means that a reload is due already.
-                SIGHUP => drop(hangups.try_send(Unasked::Hangup)),
+                // Several that nobody has heard yet are one.
+                SIGHUP => hung_up.notify_one(),
                 _ if ending.is_cancelled() => return,
                 _ => {
                     info!("hearthd is told to stop");
@@ -102,7 +101,7 @@ async fn run(config: PathBuf) -> anyhow::Result<ExitCode> {
             }
         }
     };
-    let app = App::build(beginning, (reloads_in, reloads), stop).await?;
+    let app = App::build(beginning, hangups, stop).await?;
     let running = app.run();
     tokio::pin!(running, listening);
     // A second signal ends at once.

@@ -27,36 +27,37 @@ const POLL: Duration = Duration::from_secs(30);
 /// How long a removal must stand: a file that is half written can be valid (rule L10).
 const GRACE: Duration = Duration::from_secs(20);
 
-/// Why the files are to be taken into force although nobody waits for it.
+/// What the loop made of the files last, whoever had it read them.
 #[derive(Debug)]
-pub enum Unasked {
-    /// SIGHUP: they are read anew.
-    Hangup,
-    /// They have changed.
-    Seen(Box<Seen>),
+pub(super) struct Judged {
+    /// Of those files; see [`hash`].
+    pub(super) hash: String,
+    /// What is in force since.
+    pub(super) settings: Arc<Settings>,
 }
 
 /// Files as they were read: those that are judged are those that count. Read again, they may be half written.
 #[derive(Debug)]
-pub struct Seen {
+pub(super) struct Seen {
     pub(super) files: Result<Loaded, Problems>,
-    /// What was in force when they were judged.
-    pub(super) judged_by: Arc<Settings>,
-    /// Hears whether that still was, and the files were dealt with.
-    pub(super) dealt_with: oneshot::Sender<bool>,
+    /// What they are a change from.
+    pub(super) since: Arc<Judged>,
+    /// Dropped when they were dealt with, or others since.
+    pub(super) dealt_with: oneshot::Sender<()>,
 }
 
-/// Watches the files of `main` and sends them to `reloads` when they have changed. `hash` is that of the texts in force at
-/// the start. Ends when nobody listens any more.
-pub(super) async fn watch(
-    main: PathBuf,
-    hash: String,
-    settings: watch::Receiver<Arc<Settings>>,
-    reloads: mpsc::Sender<Unasked>,
-) {
+/// The watcher's ends: what it compares the files with, and where it says that they have changed.
+#[derive(Debug, Clone)]
+pub(super) struct Watching {
+    pub(super) judged: watch::Receiver<Arc<Judged>>,
+    pub(super) seen: mpsc::Sender<Seen>,
+}
+
+/// Watches the files of `main` and says so when they are not those that were judged last. Ends when nobody listens any
+/// more.
+pub(super) async fn watch(main: PathBuf, Watching { judged, seen }: Watching) {
     let (hints, mut hinted) = mpsc::channel(1);
     let mut watched = Watched::new(hints);
-    let (mut seen, mut known) = (hash, settings.borrow().clone());
     // Since when a state of the files that removes workspaces has stood.
     let mut removal: Option<(String, Instant)> = None;
     loop {
@@ -64,42 +65,39 @@ pub(super) async fn watch(
         let wait =
             removal.as_ref().map_or(POLL, |(_, since)| (*since + GRACE).duration_since(Instant::now()).min(POLL));
         tokio::select! {
-            () = reloads.closed() => return,
+            () = seen.closed() => return,
             hint = timeout_at(Instant::now() + wait, hinted.recv()) => {
                 if hint.is_ok() {
                     quiet(&mut hinted).await;
                 }
             }
         }
-        let in_force = settings.borrow().clone();
-        if !Arc::ptr_eq(&in_force, &known) {
-            // Somebody else reloaded: from whatever was there then.
-            known = in_force.clone();
-            seen.clear();
-        }
-        let Some(now) = look(main.clone(), seen.clone(), in_force.clone()).await else {
+        let since = judged.borrow().clone();
+        let Some(now) = look(main.clone(), since.clone()).await else {
             removal = None;
             continue;
         };
         if now.removes {
-            let since = removal.take().filter(|(hash, _)| *hash == now.hash).map_or(Instant::now(), |(_, since)| since);
-            if since.elapsed() < GRACE {
-                removal = Some((now.hash, since));
+            let stood = removal.take().filter(|(hash, _)| *hash == now.hash).map_or(Instant::now(), |(_, since)| since);
+            if stood.elapsed() < GRACE {
+                removal = Some((now.hash, stood));
                 continue;
             }
         }
         removal = None;
         let (dealt_with, answer) = oneshot::channel();
-        if reloads
-            .send(Unasked::Seen(Box::new(Seen { files: now.files, judged_by: in_force, dealt_with })))
-            .await
-            .is_err()
-        {
+        if seen.send(Seen { files: now.files, since, dealt_with }).await.is_err() {
             return;
         }
-        if answer.await == Ok(true) {
-            (seen, known) = (now.hash, settings.borrow().clone());
-        }
+        let _ = answer.await;
+    }
+}
+
+/// Stands for files, or for how they are wrong.
+pub(super) fn hash(files: &Result<Loaded, Problems>) -> String {
+    match files {
+        Ok(loaded) => loaded.hash.clone(),
+        Err(problems) => blake3::hash(problems.to_string().as_bytes()).to_string(),
     }
 }
 
@@ -109,7 +107,7 @@ async fn quiet(hinted: &mut mpsc::Receiver<()>) {
     while timeout_at((Instant::now() + QUIET).min(end), hinted.recv()).await.is_ok() && Instant::now() < end {}
 }
 
-/// Files that are not as they were seen last.
+/// Files that are not those that were judged last.
 struct Changed {
     files: Result<Loaded, Problems>,
     hash: String,
@@ -117,20 +115,16 @@ struct Changed {
     removes: bool,
 }
 
-/// Looks at the files; `None` when they are as they were seen last.
-async fn look(main: PathBuf, seen: String, settings: Arc<Settings>) -> Option<Changed> {
-    let look = move || match config::load(&main) {
-        Ok(loaded) if loaded.hash == seen => None,
-        Ok(loaded) => {
-            let removes = settings.workspaces.keys().any(|id| !loaded.settings.workspaces.contains_key(id));
-            let hash = loaded.hash.clone();
-            Some(Changed { files: Ok(loaded), hash, removes })
-        }
+/// Looks at the files; `None` when they are those that were judged last.
+async fn look(main: PathBuf, since: Arc<Judged>) -> Option<Changed> {
+    let look = move || {
+        let files = config::load(&main);
+        let hash = hash(&files);
         // The reload says what is wrong, once for each way in which the files are wrong.
-        Err(problems) => {
-            let hash = blake3::hash(problems.to_string().as_bytes()).to_string();
-            (hash != seen).then_some(Changed { files: Err(problems), hash, removes: false })
-        }
+        let removes = files.as_ref().is_ok_and(|loaded| {
+            since.settings.workspaces.keys().any(|id| !loaded.settings.workspaces.contains_key(id))
+        });
+        (hash != since.hash).then_some(Changed { files, hash, removes })
     };
     blocking::run(look).await.ok().flatten()
 }
@@ -186,8 +180,8 @@ mod tests {
     /// A configuration that is watched, on a clock that goes on by itself while nothing happens.
     struct Files {
         directory: tempfile::TempDir,
-        reloads: mpsc::Receiver<Unasked>,
-        settings: watch::Sender<Arc<Settings>>,
+        seen: mpsc::Receiver<Seen>,
+        judged: watch::Sender<Arc<Judged>>,
     }
 
     impl Files {
@@ -196,31 +190,36 @@ mod tests {
             let main = directory.path().join("hearth.toml");
             std::fs::write(&main, TWO).unwrap();
             let loaded = config::load(&main).unwrap();
-            let (settings, in_force) = watch::channel(Arc::new(loaded.settings));
-            let (sender, reloads) = mpsc::channel(1);
+            let in_force = Judged { hash: loaded.hash, settings: Arc::new(loaded.settings) };
+            let (judged, judged_in) = watch::channel(Arc::new(in_force));
+            let (seen_out, seen) = mpsc::channel(1);
             #[expect(clippy::disallowed_methods, reason = "the test's runtime ends with the test")]
-            tokio::spawn(watch(main, loaded.hash, in_force, sender));
-            Self { directory, reloads, settings }
+            tokio::spawn(watch(main, Watching { judged: judged_in, seen: seen_out }));
+            Self { directory, seen, judged }
         }
 
         fn write(&self, text: &str) {
             std::fs::write(self.directory.path().join("hearth.toml"), text).unwrap();
         }
 
+        fn settings(&self) -> Arc<Settings> {
+            self.judged.borrow().settings.clone()
+        }
+
+        /// Takes files into force that are in order.
+        fn judge(&self, files: Result<Loaded, Problems>) {
+            let hash = hash(&files);
+            let settings = files.map_or_else(|_| self.settings(), |loaded| Arc::new(loaded.settings));
+            self.judged.send_replace(Arc::new(Judged { hash, settings }));
+        }
+
         /// Returns after how long a reload was asked for, if within a minute.
         async fn asked_after(&mut self) -> Option<Duration> {
             let start = Instant::now();
-            let asked = timeout_at(start + Duration::from_secs(60), self.reloads.recv()).await;
-            let Ok(Some(Unasked::Seen(seen))) = asked else { return None };
-            let Seen { files, judged_by, dealt_with } = *seen;
+            let seen = timeout_at(start + Duration::from_secs(60), self.seen.recv()).await.ok()??;
             let after = start.elapsed();
-            let still = Arc::ptr_eq(&judged_by, &self.settings.borrow());
-            if let Ok(loaded) = files
-                && still
-            {
-                self.settings.send_replace(Arc::new(loaded.settings));
-            }
-            dealt_with.send(still).unwrap();
+            assert!(Arc::ptr_eq(&seen.since, &self.judged.borrow()));
+            self.judge(seen.files);
             Some(after)
         }
     }
@@ -237,7 +236,7 @@ mod tests {
         files.write(&one);
         let after = files.asked_after().await.expect("it stands");
         assert!(waited(after), "{after:?}");
-        assert_eq!(files.settings.borrow().workspaces.len(), 1);
+        assert_eq!(files.settings().workspaces.len(), 1);
     }
 
     #[tokio::test(start_paused = true)]
@@ -263,21 +262,20 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn l10_files_count_as_they_were_judged_and_by_what_is_in_force() {
+    async fn l10_files_count_as_they_were_seen_and_since_what_was_judged() {
         let mut files = Files::watched();
         let three = format!("{TWO}[users.alice.workspaces.three]\n");
         files.write(&three);
-        let Some(Unasked::Seen(seen)) = files.reloads.recv().await else { panic!("it is seen") };
+        let seen = files.seen.recv().await.expect("it is seen");
         // Somebody begins to write, and somebody else has reloaded.
         files.write("");
         assert_eq!(seen.files.unwrap().settings.workspaces.len(), 3);
-        let same = Settings::clone(&files.settings.borrow());
-        files.settings.send_replace(Arc::new(same));
-        assert!(!Arc::ptr_eq(&seen.judged_by, &files.settings.borrow()));
-        seen.dealt_with.send(false).unwrap();
+        files.judge(config::load(&files.directory.path().join("hearth.toml")));
+        assert!(!Arc::ptr_eq(&seen.since, &files.judged.borrow()));
+        drop(seen.dealt_with);
         files.write(&three);
         assert!(files.asked_after().await.is_some(), "nobody has dealt with it");
-        assert_eq!(files.settings.borrow().workspaces.len(), 3);
+        assert_eq!(files.settings().workspaces.len(), 3);
         assert_eq!(files.asked_after().await, None);
     }
 

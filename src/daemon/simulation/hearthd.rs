@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::runtime::Runtime;
+use tokio::sync::Notify;
 use tokio::sync::broadcast::error::RecvError;
-use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -22,7 +22,7 @@ use crate::daemon::app::texts;
 use crate::daemon::assemble::{Assembled, Surroundings, assemble};
 use crate::daemon::clock::Clock;
 use crate::daemon::systemd::Service;
-use crate::daemon::watch::{self, Unasked};
+use crate::daemon::watch::{self, Judged, Watching};
 use crate::docker::Engine;
 use crate::docker::fake::FakeEngine;
 use crate::handle::{Event, Handle, RequestError, Snapshot};
@@ -52,9 +52,9 @@ pub(super) struct Hearthd {
     runtime: Runtime,
     pub(super) between: Between,
     pub(super) handle: Handle,
-    pub(super) reloads: mpsc::Sender<Unasked>,
+    pub(super) hangups: Arc<Notify>,
+    pub(super) watching: Watching,
     pub(super) answers: Answers,
-    hash: String,
     stop: CancellationToken,
     tasks: TaskTracker,
     running: JoinHandle<()>,
@@ -96,7 +96,7 @@ impl Hearthd {
             host.clock.stand();
             return Err(String::new());
         };
-        let (Assembled { reconciler, inlets, handle, .. }, stop, tasks, reloads, hash) = started?;
+        let (Assembled { reconciler, inlets, handle, watching, .. }, stop, tasks, hangups) = started?;
         let turns = Arc::new(Mutex::new(0));
         let (counted, clock, mut at) = (turns.clone(), host.clock.clone(), (Duration::ZERO, 0));
         let (timetable, watched) = (host.timetable.clone(), handle.clone());
@@ -123,7 +123,7 @@ impl Hearthd {
             tasks.spawn(reconciler.run(inlets, stop.clone(), turned))
         };
         let (answers, clock) = (Answers::default(), host.clock.clone());
-        Ok(Self { runtime, between, handle, reloads, answers, hash, stop, tasks, running, clock, turns })
+        Ok(Self { runtime, between, handle, hangups, watching, answers, stop, tasks, running, clock, turns })
     }
 
     /// Lets it run for some time.
@@ -155,9 +155,8 @@ impl Hearthd {
 
     /// Lets it see changes of the files by itself: those that the machine tells of come when they come.
     pub(super) fn watch_files(&self, host: &Host) {
-        let (settings, reloads) = (self.handle.watch_settings(), self.reloads.clone());
         let _context = self.runtime.enter();
-        self.tasks.spawn(watch::watch(host.config(), self.hash.clone(), settings, reloads));
+        self.tasks.spawn(watch::watch(host.config(), self.watching.clone()));
     }
 
     pub(super) fn block_on<T>(&self, future: impl Future<Output = T>) -> T {
@@ -191,7 +190,7 @@ impl Hearthd {
     }
 }
 
-type Begun = (Assembled, CancellationToken, TaskTracker, mpsc::Sender<Unasked>, String);
+type Begun = (Assembled, CancellationToken, TaskTracker, Arc<Notify>);
 
 async fn begin(host: &Host, between: &Between) -> Result<Begun, String> {
     let engine = host.engine.conducted(Arc::new(between.clone()));
@@ -199,13 +198,13 @@ async fn begin(host: &Host, between: &Between) -> Result<Begun, String> {
     let now = host.clock.now().wall;
     let main = host.config();
     let chosen = accepted::choose(main.clone(), config::load(&main), Some(store.clone()), now).await;
-    let Beginning { loaded, view, .. } = chosen.map_err(|problems| problems.to_string())?;
+    let Beginning { loaded, view, judged, .. } = chosen.map_err(|problems| problems.to_string())?;
     if !view.from_copy {
         let kept = store.set_accepted_config(texts(&loaded.sources), now).await;
         kept.map_err(|error| error.to_string())?;
     }
     let settings = loaded.settings;
-    let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
+    let (tasks, stop, hangups) = (TaskTracker::new(), CancellationToken::new(), Arc::new(Notify::new()));
     let surroundings = Surroundings {
         events: engine.watch(settings.server.instance.as_str()),
         engine: Arc::new(engine),
@@ -214,11 +213,12 @@ async fn begin(host: &Host, between: &Between) -> Result<Begun, String> {
         boot_id: host.clock.boot_id(),
         sensors: Arc::new(Eyes { visitors: host.visitors.clone(), between: between.clone(), since: Mutex::default() }),
         service: Service::default(),
+        hangups: hangups.clone(),
         hearth: "/usr/bin/hearth".into(),
         tasks: tasks.clone(),
         stop: stop.clone(),
     };
-    let (reloads_in, reloads) = mpsc::channel(1);
-    let assembled = assemble(surroundings, Arc::new(settings), view, reloads).await;
-    Ok((assembled.map_err(|error| format!("{error:#}"))?, stop, tasks, reloads_in, loaded.hash))
+    let judged = Judged { hash: judged, settings: Arc::new(settings) };
+    let assembled = assemble(surroundings, judged, view).await;
+    Ok((assembled.map_err(|error| format!("{error:#}"))?, stop, tasks, hangups))
 }

@@ -18,7 +18,6 @@ use super::visitors::Visitors;
 use super::watchman::{Broken, Invariant, Watchman};
 use crate::access::{self, Person, Verb};
 use crate::daemon::clock::Clock;
-use crate::daemon::watch::Unasked;
 use crate::docker::fake::{FakeEngine, FakeImage, Ran};
 use crate::docker::{ExecEnd, ExecSpec, Output, PullError, Stream};
 use crate::handle::{EngineView, HoldAsked, RequestError};
@@ -359,9 +358,8 @@ impl World {
     pub(super) fn hang_up(&mut self) {
         self.note("SIGHUP");
         let passed = self.passed();
-        if let Some(hearthd) = self.hearthd.as_ref().filter(|_| self.files_are_good)
-            && hearthd.reloads.try_send(Unasked::Hangup).is_ok()
-        {
+        if let Some(hearthd) = self.hearthd.as_ref().filter(|_| self.files_are_good) {
+            hearthd.hangups.notify_one();
             let number = self.people.ask(What::Reload(self.declared.clone()), passed, None);
             self.people.unheard(number);
         }
