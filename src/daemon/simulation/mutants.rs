@@ -17,7 +17,7 @@ const MUTANTS: &[(&str, &[Invariant])] = &[
     ("wishes are not recorded", &[FixedPoint]),
     ("only events are looked after", &[FixedPoint]),
     ("cancels are not answered", &[Answered]),
-    ("half removed is removed", &[FixedPoint]),
+    ("half removed is removed", &[FixedPoint, Because]),
     ("leftovers stay", &[FixedPoint, Because]),
     ("failures are not told", &[Because]),
     ("nobody is warned", &[UsedStaysOn]),
