@@ -5,7 +5,7 @@ use std::fmt;
 
 use super::effective::{self, Effective};
 use super::member::Members;
-use super::settings::{Org, Server, Settings, User};
+use super::settings::{Org, Server, Settings, Sourced, User};
 use super::spec::{SpecSummary, is_live, outdated};
 use crate::model::{Outdated, WorkspaceId};
 
@@ -41,7 +41,9 @@ pub struct Changes {
     pub live: Vec<Outdated>,
     /// The running container is outdated until its next build.
     pub outdated: Vec<Outdated>,
-    /// Read anew at the next build or entry.
+    /// Brought into the running container.
+    pub renewed: Vec<&'static str>,
+    /// Read anew at the next build.
     pub next: Vec<&'static str>,
 }
 
@@ -98,12 +100,11 @@ fn changes((old, was): (&Settings, &Effective), (new, wanted): (&Settings, &Effe
     let (live, outdated) = different.into_iter().partition(|what| is_live(*what));
     let mut at_once = own_policy(was, wanted);
     at_once.extend(org_policy(old_org, new_org));
-    let mut next = Vec::new();
     if let (Some(old), Some(new)) = (old.users.get(&was.id.user), new.users.get(&wanted.id.user)) {
         at_once.extend(access(old, new));
     }
-    next.extend(at_next_build(was, wanted, old_org, new_org));
-    Changes { at_once, live, outdated, next }
+    let (renewed, next) = (injected(was, wanted, old_org, new_org), at_next_build(was, wanted, old_org, new_org));
+    Changes { at_once, live, outdated, renewed, next }
 }
 
 type Differences<const N: usize> = [(&'static str, bool); N];
@@ -148,16 +149,22 @@ fn access(old: &User, new: &User) -> Vec<&'static str> {
     ])
 }
 
-fn at_next_build(was: &Effective, wanted: &Effective, old: &Org, new: &Org) -> Vec<&'static str> {
-    let differs = |a: &Option<super::settings::Sourced<String>>, b: &Option<super::settings::Sourced<String>>| {
-        a.as_ref().map(|text| &text.value) != b.as_ref().map(|text| &text.value)
-    };
+fn differs(a: &Option<Sourced<String>>, b: &Option<Sourced<String>>) -> bool {
+    a.as_ref().map(|text| &text.value) != b.as_ref().map(|text| &text.value)
+}
+
+fn injected(was: &Effective, wanted: &Effective, old: &Org, new: &Org) -> Vec<&'static str> {
     keys([
         ("name", differs(&was.full_name, &wanted.full_name)),
         ("email", differs(&was.email, &wanted.email)),
-        ("dotfiles", differs(&was.dotfiles, &wanted.dotfiles)),
         ("git.hosts", old.git_hosts != new.git_hosts),
         ("secrets", old.secrets != new.secrets),
+    ])
+}
+
+fn at_next_build(was: &Effective, wanted: &Effective, old: &Org, new: &Org) -> Vec<&'static str> {
+    keys([
+        ("dotfiles", differs(&was.dotfiles, &wanted.dotfiles)),
         ("registries", old.registries != new.registries),
         ("pull", old.pull != new.pull),
         ("hook_timeout", old.hook_timeout != new.hook_timeout),
@@ -214,14 +221,16 @@ impl fmt::Display for Change {
             Change::Removed => return f.write_str("removed: stopped, its home is kept"),
             Change::Changed(changes) => changes,
         };
-        let names = |what: &[Outdated]| what.iter().map(Outdated::to_string).collect::<Vec<_>>().join(", ");
+        let names = |what: &[Outdated]| what.iter().map(Outdated::to_string).collect::<Vec<_>>();
+        let texts = |keys: &[&str]| keys.iter().map(ToString::to_string).collect();
         let lines = [
-            (changes.at_once.join(", "), "at once"),
-            (names(&changes.live), "at once, in the running container"),
+            (texts(&changes.at_once), "at once"),
+            ([names(&changes.live), texts(&changes.renewed)].concat(), "at once, in the running container"),
             (names(&changes.outdated), "at its next build; outdated until then"),
-            (changes.next.join(", "), "at its next build or entry"),
+            (texts(&changes.next), "at its next build"),
         ];
-        let lines = lines.iter().filter(|(keys, _)| !keys.is_empty()).map(|(keys, when)| format!("{keys}: {when}"));
+        let lines = lines.iter().filter(|(keys, _)| !keys.is_empty());
+        let lines = lines.map(|(keys, when)| format!("{}: {when}", keys.join(", ")));
         f.write_str(&lines.collect::<Vec<_>>().join("\n"))
     }
 }

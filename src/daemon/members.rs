@@ -103,7 +103,8 @@ impl Reconciler {
         let runs = self.world.workspaces.get(id).is_some_and(|tracked| tracked.observed != Observed::None);
         let texts = |keys: Vec<&'static str>| keys.into_iter().map(str::to_owned);
         let names = |keys: Vec<crate::model::Outdated>| keys.into_iter().map(|key| key.to_string());
-        let (live, outdated) = (names(changes.live), names(changes.outdated).chain(texts(changes.next)));
+        let live = names(changes.live).chain(texts(changes.renewed));
+        let outdated = names(changes.outdated).chain(texts(changes.next));
         let (at_once, next): (Vec<_>, Vec<_>) = match runs {
             true => (texts(changes.at_once).chain(live).collect(), outdated.collect()),
             false => (texts(changes.at_once).collect(), live.chain(outdated).collect()),

@@ -36,7 +36,7 @@ fn added(behind: &str, line: &str) -> Vec<String> {
 fn c6_what_a_reload_does_to_each_key() {
     let (org, user, workspace, server) = ("images = [\"*\"]", "orgs = [\"acme\"]", "workspaces.main]", "admins = []");
     let (at_once, live) = ("at once", "at once, in the running container");
-    let (outdated, next) = ("at its next build; outdated until then", "at its next build or entry");
+    let (outdated, next) = ("at its next build; outdated until then", "at its next build");
     for (behind, line, key, when) in [
         (workspace, "auto_off = \"2h\"", "auto_off", at_once),
         (workspace, "auto_start = \"09:00\"", "auto_start", at_once),
@@ -62,10 +62,12 @@ fn c6_what_a_reload_does_to_each_key() {
         (org, "subnet = \"10.88.1.0/24\"", "network", outdated),
         (org, "mounts = [{ source = \"/srv\", target = \"/srv\" }]", "mounts", outdated),
         (org, "pull = \"never\"", "pull", next),
-        (org, "secrets.A.file = \"/etc/a\"", "secrets", next),
-        (org, "git.hosts.\"git.example\".known_hosts = []", "git.hosts", next),
+        (org, "hook_timeout = \"1m\"", "hook_timeout", next),
+        (org, "secrets.A.file = \"/etc/a\"", "secrets", live),
+        (org, "git.hosts.\"git.example\".known_hosts = []", "git.hosts", live),
         (user, "dotfiles = \"https://git.example/a\"", "dotfiles", next),
-        (user, "email = \"a@b.example\"", "email", next),
+        (user, "name = \"Alice\"", "name", live),
+        (user, "email = \"a@b.example\"", "email", live),
     ] {
         assert_eq!(added(behind, line), [format!("alice/main: {key}: {when}")], "{line}");
     }
