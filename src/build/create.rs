@@ -76,6 +76,7 @@ impl Plan<'_> {
             spec,
             started_at: None,
             door: None,
+            injected: None,
         }
     }
 

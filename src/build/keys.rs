@@ -13,6 +13,7 @@ use ssh_key::private::Ed25519Keypair;
 use ssh_key::{LineEnding, PrivateKey};
 use zeroize::{Zeroize, Zeroizing};
 
+use crate::config::settings::SecretFile;
 use crate::helper::bundle::Secret;
 use crate::model::UserName;
 
@@ -146,8 +147,8 @@ pub fn token_matches(token: &[u8], hash: &str) -> bool {
 ///
 /// # Errors
 /// At the first that cannot be read or that others can.
-pub fn read_secrets(files: &BTreeMap<String, PathBuf>) -> Result<BTreeMap<String, Secret>, KeyError> {
-    files.iter().map(|(name, path)| Ok((name.clone(), read_secret(path)?))).collect()
+pub fn read_secrets(files: &BTreeMap<String, SecretFile>) -> Result<BTreeMap<String, Secret>, KeyError> {
+    files.iter().map(|(name, file)| Ok((name.clone(), read_secret(&file.path)?))).collect()
 }
 
 /// Reads a secret's file, as it is.

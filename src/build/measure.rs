@@ -102,6 +102,7 @@ mod tests {
             spec: "{}".into(),
             started_at: None,
             door: None,
+            injected: None,
         }
     }
 

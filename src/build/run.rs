@@ -215,7 +215,8 @@ impl Build<'_> {
         let hooks = hooks::Inside { engine, container: &id, user: &user, env: &[], log: self.log };
         let (warnings, facts) = hooks.inject(&collected.request).await?;
         self.warn(warnings);
-        let container = ContainerRecord { token_hash: collected.token_hash, ..container };
+        let injected = Some(request::fingerprint(workspace, org));
+        let container = ContainerRecord { token_hash: collected.token_hash, injected, ..container };
         self.keep(Some(container.clone())).await?;
         (self.tell)(Progress::Inside(inside(&container))).await;
 

@@ -14,7 +14,7 @@ use crate::helper::bundle::{Facts, Inhabitant, Personalize};
 use crate::model::{BuildNumber, Hook, Stage, Warning, WarningKind};
 use crate::store::{ContainerRecord, HomeRecord, WorkspaceRecord};
 
-/// Why an ended container was not started again.
+/// Why an ended container was not started again, or not given what changed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Unrecovered {
     /// The engine went away: it is tried again when that is back, and counts for nothing.
@@ -53,7 +53,7 @@ async fn again(tools: &Tools, record: &WorkspaceRecord, in_force: &InForce, tell
         return Err(Broken::Failed("no container of it is recorded".into()));
     };
     // What was injected went with the container's end: should hearthd be killed in between, it is known to be missing.
-    let container = ContainerRecord { token_hash: String::new(), ..container };
+    let container = ContainerRecord { token_hash: String::new(), injected: None, ..container };
     let log = tools.logs.open(record.number, container.build);
     log.line(Stage::Start, "the container ended, or was started by hand: it is let run with fresh secrets");
     let_in(tools, record, container, in_force, &log, tell).await
@@ -123,6 +123,7 @@ async fn adopted(
         spec: label(labels::SPEC),
         started_at: None,
         door: Some(door).filter(|door| *door != record.number),
+        injected: None,
     };
     Ok((HomeRecord { volume, owner: Some((uid, gid)) }, container))
 }
@@ -161,7 +162,8 @@ async fn let_in(
         }
         return Err(error.into());
     }
-    let container = ContainerRecord { token_hash: collected.token_hash, ..container };
+    let injected = Some(request::fingerprint(&workspace, org));
+    let container = ContainerRecord { token_hash: collected.token_hash, injected, ..container };
     tools.store.set_container(&record.id, Some(container.clone())).await?;
     tell(Progress::Container(Some(container.clone()))).await;
     tell(Progress::Inside(inside(&container))).await;
@@ -194,25 +196,54 @@ pub async fn personalize_again(
     })
 }
 
-/// Brings the org's secrets, its Git hosts and the user's names in a running container in line; its token stays (rule C6).
-pub async fn renew_secrets(tools: &Tools, record: &WorkspaceRecord, in_force: &InForce) {
-    let renewed = async {
-        let Some(container) = &record.container else { return Ok(()) };
-        let (workspace, org) = declared(record, in_force)?;
-        let (user, log) = (inhabitant(container), tools.logs.open(record.number, container.build));
-        let mut collected = request::collect(tools.data_dir.clone(), &workspace, org, user.clone(), false).await?;
-        collected.request.token = None;
-        let (engine, id) = (tools.engine.as_ref(), ContainerId(container.id.clone()));
-        let hooks = hooks::Inside { engine, container: &id, user: &user, env: &[], log: &log };
-        hooks.inject(&collected.request).await?;
-        Ok::<_, Broken>(())
-    };
-    match renewed.await {
-        Ok(()) => tracing::info!(workspace = %record.id, "its secrets were renewed while it runs"),
-        Err(Broken::Failed(why) | Broken::NoRoom(why) | Broken::Away(why)) => {
-            tracing::warn!(workspace = %record.id, "its secrets could not be renewed, its next build brings them: {why}");
+/// Brings the org's secrets, its Git hosts and the user's names in a running container in line; its token stays (rule
+/// C6). Returns what is recorded of the container then.
+///
+/// # Errors
+/// With why they are not there, which is logged.
+pub async fn renew_secrets(
+    tools: &Tools,
+    record: &WorkspaceRecord,
+    in_force: &InForce,
+) -> Result<ContainerRecord, Unrecovered> {
+    let renewed = renew(tools, record, in_force).await;
+    match &renewed {
+        Ok((_, warnings)) if warnings.is_empty() => {
+            tracing::info!(workspace = %record.id, "its secrets were renewed while it runs");
+        }
+        Ok((_, warnings)) => {
+            for warning in warnings {
+                tracing::warn!(workspace = %record.id, "its secrets were renewed while it runs, but: {}", warning.message);
+            }
+        }
+        Err(Broken::Failed(why) | Broken::NoRoom(why)) => {
+            let next = "its next build or another reload brings them";
+            tracing::warn!(workspace = %record.id, "its secrets could not be renewed, {next}: {why}");
+        }
+        Err(Broken::Away(why)) => {
+            tracing::warn!(workspace = %record.id, "its secrets could not be renewed, which is tried again: {why}");
         }
     }
+    Ok(renewed?.0)
+}
+
+async fn renew(
+    tools: &Tools,
+    record: &WorkspaceRecord,
+    in_force: &InForce,
+) -> Result<(ContainerRecord, Vec<Warning>), Broken> {
+    let gone = || Broken::Failed("no container of it is recorded".into());
+    let container = record.container.clone().ok_or_else(gone)?;
+    let (workspace, org) = declared(record, in_force)?;
+    let (user, log) = (inhabitant(&container), tools.logs.open(record.number, container.build));
+    let mut collected = request::collect(tools.data_dir.clone(), &workspace, org, user.clone(), false).await?;
+    collected.request.token = None;
+    let (engine, id) = (tools.engine.as_ref(), ContainerId(container.id.clone()));
+    let hooks = hooks::Inside { engine, container: &id, user: &user, env: &[], log: &log };
+    let (warnings, _) = hooks.inject(&collected.request).await?;
+    let container = ContainerRecord { injected: Some(request::fingerprint(&workspace, org)), ..container };
+    tools.store.set_container(&record.id, Some(container.clone())).await?;
+    Ok((container, warnings))
 }
 
 /// Brings cpus, memory and pids of a running container in line; returns what it is made of then. A limit that the

@@ -7,7 +7,7 @@ use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use super::host::{FileFact, HostFacts};
+use super::host::{FileFact, FileStamp, HostFacts};
 use super::problem::{Problem, Problems};
 use super::settings::Settings;
 use super::source::Sources;
@@ -200,9 +200,16 @@ impl HostFacts for Machine {
 
     fn file(&self, path: &Path) -> FileFact {
         match fs::metadata(path) {
-            Ok(metadata) => {
-                FileFact::There { owner: metadata.uid(), mode: metadata.mode() & 0o7777, directory: metadata.is_dir() }
-            }
+            Ok(metadata) => FileFact::There {
+                owner: metadata.uid(),
+                mode: metadata.mode() & 0o7777,
+                directory: metadata.is_dir(),
+                stamp: FileStamp {
+                    inode: metadata.ino(),
+                    size: metadata.size(),
+                    modified: (metadata.mtime(), metadata.mtime_nsec()),
+                },
+            },
             Err(error) if error.kind() == io::ErrorKind::NotFound => FileFact::Missing,
             Err(error) => FileFact::Hidden(error.to_string()),
         }

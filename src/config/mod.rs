@@ -34,13 +34,15 @@ mod tests;
 pub mod text;
 
 pub use effective::{Effective, InForce};
-pub use host::{FileFact, HostFacts, Trusting};
+pub use host::{FileFact, FileStamp, HostFacts, Trusting};
 pub use load::{DEFAULT_PATH, Loaded, Machine, load, load_sources, watched};
 pub use member::{MemberUser, MemberWorkspace, Members};
 pub use problem::{Problem, Problems};
 pub use settings::Settings;
 pub use source::Sources;
 pub use spec::SpecSummary;
+
+use std::path::Path;
 
 use crate::model::PortMapping;
 
@@ -72,13 +74,17 @@ pub fn read(sources: &Sources, host: &dyn HostFacts) -> Result<Checked, Problems
     }
 }
 
-/// Reads the copy of a configuration that was accepted before. The machine is not asked: what has become of files
-/// since, such as a secret that others can read, does not keep hearthd from starting.
+/// Reads the copy of a configuration that was accepted before. The machine is asked for no more than stamps: what has
+/// become of files since, such as a secret that others can read, does not keep hearthd from starting.
 ///
 /// # Errors
 /// When this version of hearth understands it differently.
 pub fn read_accepted(sources: &Sources, timezone: Option<String>) -> Result<Checked, Problems> {
-    read(sources, &Trusting { timezone })
+    let stamp = |path: &Path| match Machine.file(path) {
+        FileFact::There { stamp, .. } => stamp,
+        FileFact::Missing | FileFact::Hidden(_) => FileStamp::default(),
+    };
+    read(sources, &Trusting { timezone, stamp })
 }
 
 /// Returns whether two published ports need the same port of the host.
@@ -92,6 +98,6 @@ pub fn ports_clash(a: &PortMapping, b: &PortMapping) -> bool {
 /// With every problem of it: for tests.
 #[cfg(test)]
 pub(crate) fn settings_from(text: &str) -> Settings {
-    let host = Trusting { timezone: None };
+    let host = Trusting { timezone: None, stamp: |_| FileStamp::default() };
     read(&Sources::new("hearth.toml", text), &host).unwrap_or_else(|problems| panic!("{problems}")).settings
 }

@@ -14,6 +14,7 @@ use jiff::civil::{Date, Time, Weekday};
 use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize};
 
+use super::host::FileStamp;
 pub use super::subnet::Subnet;
 use super::text;
 use crate::model::{Bytes, Cpus, InstanceName, OrgName, PortMapping, PortRange, UserName, WorkspaceId};
@@ -215,8 +216,15 @@ pub struct Org {
     pub git_hosts: BTreeMap<String, Vec<String>>,
     /// By registry host.
     pub registries: BTreeMap<String, Registry>,
-    /// By name: the host file that holds the secret.
-    pub secrets: BTreeMap<String, PathBuf>,
+    /// By name.
+    pub secrets: BTreeMap<String, SecretFile>,
+}
+
+/// The host file that holds a secret, as it was when the configuration was read.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct SecretFile {
+    pub path: PathBuf,
+    pub stamp: FileStamp,
 }
 
 /// A day of the week, ordered from Monday.

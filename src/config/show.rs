@@ -182,9 +182,8 @@ fn what_is_put_in(org: &Org) -> Vec<Row> {
     let registries = org.registries.iter().map(|(host, registry)| {
         row("registries", format!("{host} as {}", registry.username), org.written.origin("registries"))
     });
-    let secrets = org
-        .secrets
-        .iter()
-        .map(|(name, file)| row("secrets", format!("{name} from {}", file.display()), org.written.origin("secrets")));
+    let secrets = org.secrets.iter().map(|(name, file)| {
+        row("secrets", format!("{name} from {}", file.path.display()), org.written.origin("secrets"))
+    });
     mounts.chain(hosts).chain(registries).chain(secrets).collect()
 }

@@ -78,9 +78,10 @@ pub(super) enum Done {
     Personalized {
         warnings: Vec<Warning>,
     },
-    /// With what the container is made of from here on, where it was changed.
+    /// With what is recorded of the container from here on, where it was changed, and whether Docker cut that off.
     Tended {
         container: Option<ContainerRecord>,
+        away: bool,
     },
 }
 
@@ -326,13 +327,26 @@ impl Executor {
         let span = info_span!("update", workspace = %record.id);
         let run = async move {
             let id = record.id.clone();
-            if secrets {
-                build::renew_secrets(&executor.tools, &record, &in_force).await;
-            }
-            let container = if limits { build::update_limits(&executor.tools, record, &in_force).await } else { None };
-            executor.done(id, Done::Tended { container }).await;
+            let done = executor.tend(record, limits, secrets, &in_force).await;
+            executor.done(id, done).await;
         };
         self.tasks.spawn(run.instrument(span));
+    }
+
+    async fn tend(&self, mut record: WorkspaceRecord, limits: bool, secrets: bool, in_force: &InForce) -> Done {
+        let (mut changed, mut away) = (None, false);
+        if secrets {
+            match build::renew_secrets(&self.tools, &record, in_force).await {
+                Ok(container) => {
+                    record.container = Some(container.clone());
+                    changed = Some(container);
+                }
+                Err(build::Unrecovered::Away(_)) => away = true,
+                Err(build::Unrecovered::Failed(_) | build::Unrecovered::NoRoom(_)) => {}
+            }
+        }
+        let updated = if limits { build::update_limits(&self.tools, record, in_force).await } else { None };
+        Done::Tended { container: updated.or(changed), away }
     }
 
     fn teller(&self, id: &WorkspaceId) -> build::Tell {

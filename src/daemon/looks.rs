@@ -6,6 +6,7 @@ use std::time::Duration;
 use tracing::error;
 
 use super::reconcile::Reconciler;
+use super::world::Tried;
 use crate::decide::Observed;
 use crate::docker::ContainerId;
 use crate::handle::{EngineView, Event, Request};
@@ -135,8 +136,8 @@ impl Reconciler {
         }
         for tracked in self.world.workspaces.quietly() {
             tracked.ends.retain(|end| now.since(*end) > SHUTDOWN);
-            // Whether limits that are being changed were is not known: it is tried again.
-            tracked.tried = None;
+            // Whether what is being changed was is not known: it is tried again.
+            tracked.tried = Tried::default();
         }
         self.looks.due = self.looks.due.min(now.boot + RETRY);
         self.looked = true;

@@ -23,7 +23,7 @@ use super::activity::Memory;
 use super::audit::Deed;
 use super::execute::{Executor, Report};
 use super::looks::Looks;
-use super::reload::{LineWaiter, fingerprint};
+use super::reload::LineWaiter;
 use super::sampling::Sampling;
 use super::schedule::Schedules;
 use super::usage::Rota;
@@ -265,7 +265,6 @@ impl Reconciler {
             }
             Action::Recover => {
                 info!(workspace = %id, "`{id}`: {because}");
-                tracked.injected = fingerprint(&in_force, id);
                 let record = tracked.record.clone();
                 let doing = Doing::Recovering { since: now.wall };
                 tracked.begin(doing, |cancel| self.executor.recover(record, in_force, cancel));
@@ -313,7 +312,6 @@ impl Reconciler {
         let begun_at = Instant::now();
         let asked_at = begun_at.checked_sub(Duration::try_from(waited).unwrap_or_default()).unwrap_or(begun_at);
         tracked.build = Some(build);
-        tracked.injected = fingerprint(&in_force, id);
         let (record, executor) = (tracked.record.clone(), &self.executor);
         let doing = Doing::Building { stage: crate::model::Stage::Pull, since: now.wall };
         tracked.begin(doing, |cancel| executor.build(record, number, asked_at, in_force, cancel));

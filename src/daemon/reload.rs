@@ -10,7 +10,7 @@ use super::accepted::{counts, refused, removes_many};
 use super::audit::Deed;
 use super::reconcile::{Reconciler, failed};
 use super::watch::{self, Judged, Seen};
-use super::world::{Tracked, World};
+use super::world::{Tracked, Tried, World};
 use crate::activity::Ledger;
 use crate::blocking;
 use crate::build;
@@ -236,17 +236,15 @@ impl Reconciler {
         let in_force = self.in_force();
         let Some(tracked) = self.world.workspaces.get_mut(id) else { return false };
         let live = tracked.compare(&in_force.settings, &in_force.members);
-        let injected = fingerprint(&in_force, id);
-        // What an earlier hearthd injected is taken for what is to be.
-        tracked.injected = tracked.injected.or(injected);
-        let renew = tracked.injected != injected;
-        let idle = tracked.operation.is_none() && matches!(tracked.observed, Observed::Running { .. });
+        let wanted = fingerprint(&in_force, id);
+        let renew = tracked.lacks(wanted.as_ref());
+        let stays = tracked.record.power == Power::On && matches!(tracked.observed, Observed::Running { .. });
+        let idle = stays && tracked.operation.is_none();
         // When the engine is back, all are brought in line.
         if !(live || renew) || !idle || !matches!(self.engine, EngineView::Here { .. }) {
             return false;
         }
-        tracked.tried.clone_from(&tracked.wanted);
-        tracked.injected = injected;
+        tracked.tried = Tried { made_of: tracked.wanted.clone(), injected: wanted, again_at: None };
         let (record, executor) = (tracked.record.clone(), &self.executor);
         tracked.begin(Doing::Tending, |_| executor.update(record, live, renew, in_force));
         true
@@ -255,18 +253,19 @@ impl Reconciler {
     /// Does so for one where what is wanted has changed since it was last tried: what the engine refused once it is not
     /// asked for again and again.
     pub(super) fn bring_in_line_anew(&mut self, id: &WorkspaceId) {
-        let (settings, members) = (self.settings.clone(), self.members.clone());
+        let (in_force, now) = (self.in_force(), self.executor.now().boot);
         let Some(tracked) = self.world.workspaces.get_mut(id) else { return };
-        let live = tracked.compare(&settings, &members) && tracked.wanted != tracked.tried;
-        let injected = fingerprint(&InForce { settings, members }, id);
-        if live || tracked.injected.is_some() && tracked.injected != injected {
+        let live = tracked.compare(&in_force.settings, &in_force.members) && tracked.wanted != tracked.tried.made_of;
+        let wanted = fingerprint(&in_force, id);
+        let renew = tracked.lacks(wanted.as_ref()) && tracked.tried.injected != wanted;
+        if (live || renew) && tracked.tried.again_at.is_none_or(|at| at <= now) {
             self.bring_one_in_line(id);
         }
     }
 }
 
-/// Stands for what inject brings into a workspace.
-pub(super) fn fingerprint(in_force: &InForce, id: &WorkspaceId) -> Option<u64> {
+/// Stands for what inject is to bring into a workspace.
+fn fingerprint(in_force: &InForce, id: &WorkspaceId) -> Option<String> {
     in_force.workspace(id).map(|(workspace, org)| build::fingerprint(&workspace, org))
 }
 

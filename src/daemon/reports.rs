@@ -7,7 +7,7 @@ use tracing::{debug, error, info, warn};
 
 use super::execute::{Done, Look, Report};
 use super::reconcile::Reconciler;
-use super::world::{Postponed, Shown, close_stage};
+use super::world::{Postponed, Shown, Tried, close_stage};
 use crate::build::{Outcome, Progress, Unrecovered};
 use crate::decide::{Doing, Observed};
 use crate::docker::{Container, ContainerId, EngineError, Status};
@@ -55,7 +55,7 @@ impl Reconciler {
             Progress::Container(container) => {
                 tracked.inside = None;
                 tracked.record.container = container;
-                tracked.tried = None;
+                tracked.tried = Tried::default();
                 tracked.compare(&self.settings, &self.members);
             }
             Progress::Inside(inside) => tracked.inside = Some(inside),
@@ -164,9 +164,12 @@ impl Reconciler {
                     self.executor.save_build(id, build).await;
                 }
             }
-            Done::Tended { container } => {
+            Done::Tended { container, away } => {
                 if container.is_some() {
                     tracked.record.container = container;
+                }
+                if away {
+                    tracked.tried = Tried { again_at: Some(now.boot + RETRY_AWAY), ..Tried::default() };
                 }
             }
         }
@@ -212,7 +215,7 @@ impl Reconciler {
         self.foreign = foreign;
         let runs = look.containers.iter().filter(|container| container.status == Status::Running);
         let oldest = runs.filter_map(|container| look.lives.get(&container.id)?.started_at).min();
-        let (mut unknown, mut seen, mut found) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut unknown, mut seen, mut found, mut late) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         for tracked in self.world.workspaces.quietly() {
             let stale = tracked.fresh_from > number && !mutant::is_on("old looks count");
             if stale || tracked.operation.is_some() {
@@ -236,7 +239,13 @@ impl Reconciler {
             let restarted = life.is_some_and(|life| tracked.is_restarted(life.started_at.as_ref()));
             // Whatever ends with the engine leaves nothing running that was there before.
             let own_end = life.and_then(|life| life.ended_at).filter(|at| oldest.is_some_and(|oldest| oldest < *at));
+            let was_paused = matches!(tracked.observed, Observed::Paused { .. });
             let is_new = tracked.see(container, Shown { back, restarted, own_end }, now);
+            // What could not be brought into it before.
+            let goes_on = was_paused && matches!(tracked.observed, Observed::Running { .. });
+            if goes_on || tracked.tried.again_at.is_some_and(|at| at <= now.boot) {
+                late.push(tracked.record.id.clone());
+            }
             let door = tracked.adopt();
             if is_new || door.is_some() {
                 seen.push(tracked.record.id.clone());
@@ -255,6 +264,9 @@ impl Reconciler {
         }
         for (id, container) in unknown {
             self.take_over(&id, container, now).await;
+        }
+        for id in late {
+            self.bring_in_line_anew(&id);
         }
         if back {
             // What changed while hearthd or the engine was away.

@@ -62,10 +62,7 @@ pub(super) struct Tracked {
     pub(super) outdated: Vec<Outdated>,
     /// What its container would be made of at this moment.
     pub(super) wanted: Option<SpecSummary>,
-    /// Stands for what was injected last.
-    pub(super) injected: Option<u64>,
-    /// What was wanted when its limits were last changed, or tried to be.
-    pub(super) tried: Option<SpecSummary>,
+    pub(super) tried: Tried,
     /// What is known of its use.
     pub(super) ledger: Ledger,
     pub(super) watch: Watch,
@@ -83,6 +80,16 @@ pub(super) struct Shown {
     pub(super) restarted: bool,
     /// When it ended, where that was not the engine's end, nor the host's.
     pub(super) own_end: Option<Moment>,
+}
+
+/// What was wanted when its container was last brought in line, or tried to be: what was refused once is not asked for
+/// again and again.
+#[derive(Debug, Default)]
+pub(super) struct Tried {
+    pub(super) made_of: Option<SpecSummary>,
+    pub(super) injected: Option<String>,
+    /// When it is due again, in spans of the boot clock: Docker cut it off.
+    pub(super) again_at: Option<Duration>,
 }
 
 /// What is under way, and how to end it.
@@ -117,8 +124,7 @@ impl Tracked {
             inside: None,
             outdated: Vec::new(),
             wanted: None,
-            injected: None,
-            tried: None,
+            tried: Tried::default(),
             ledger,
             watch: Watch::default(),
             home: HomeUse::default(),
@@ -176,6 +182,13 @@ impl Tracked {
         }
         self.wanted = Some(wanted);
         self.outdated.iter().any(|what| is_live(*what))
+    }
+
+    /// Returns whether its container was brought something else than `wanted`. One that has nothing yet gets all of it
+    /// another way, and of one that is not declared nothing is wanted.
+    pub(super) fn lacks(&self, wanted: Option<&String>) -> bool {
+        let container = self.record.container.as_ref().filter(|container| !container.token_hash.is_empty());
+        wanted.is_some() && container.is_some_and(|container| container.injected.as_ref() != wanted)
     }
 
     /// Takes in the end of a build; returns the record to save.

@@ -185,6 +185,8 @@ pub struct ContainerRecord {
     pub started_at: Option<Moment>,
     /// The number of the socket directory that it mounts, where that is not its workspace's.
     pub door: Option<u64>,
+    /// Stands for what was last brought into it besides the token; `None` where that is not known.
+    pub injected: Option<String>,
 }
 
 impl WorkspaceRecord {

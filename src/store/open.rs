@@ -20,6 +20,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/003_trash.sql"),
     include_str!("migrations/004_container.sql"),
     include_str!("migrations/005_ends.sql"),
+    include_str!("migrations/006_injected.sql"),
 ];
 
 /// As the first migration sets it: tells our databases from others.

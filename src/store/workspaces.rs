@@ -8,7 +8,7 @@ use crate::model::{BuildNumber, Moment, OrgName, WorkspaceId};
 
 const SELECT: &str = "
     SELECT w.*, c.id AS container, c.build, c.image_id, c.username, c.uid, c.gid, c.token_hash, c.spec,
-           c.started_at, c.door,
+           c.started_at, c.door, c.injected,
            h.volume, h.uid AS home_uid, h.gid AS home_gid
     FROM workspace w LEFT JOIN container c ON c.workspace = w.number LEFT JOIN home h ON h.workspace = w.number";
 
@@ -109,11 +109,11 @@ impl Store {
             };
             tx.execute(
                 "INSERT INTO container
-                 (workspace, id, build, image_id, username, uid, gid, token_hash, spec, started_at, door)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)
+                 (workspace, id, build, image_id, username, uid, gid, token_hash, spec, started_at, door, injected)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)
                  ON CONFLICT (workspace) DO UPDATE
-                 SET (id, build, image_id, username, uid, gid, token_hash, spec, started_at, door)
-                     = (?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
+                 SET (id, build, image_id, username, uid, gid, token_hash, spec, started_at, door, injected)
+                     = (?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
                 params![
                     number,
                     c.id,
@@ -126,6 +126,7 @@ impl Store {
                     c.spec,
                     c.started_at.map(At),
                     c.door.map(u64::cast_signed),
+                    c.injected,
                 ],
             )
         })
@@ -237,6 +238,7 @@ fn container(row: &Row<'_>) -> rusqlite::Result<Option<ContainerRecord>> {
         spec: row.get("spec")?,
         started_at: row.get::<_, Option<At>>("started_at")?.map(|At(at)| at),
         door: row.get::<_, Option<i64>>("door")?.map(i64::cast_unsigned),
+        injected: row.get("injected")?,
     }))
 }
 
@@ -273,6 +275,7 @@ mod tests {
             spec: "{}".into(),
             started_at: Some(at(7)),
             door: Some(3),
+            injected: Some("cc".into()),
         }
     }
 
@@ -366,7 +369,8 @@ mod tests {
                     "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 1000)
                      INSERT INTO workspace SELECT i, 'user-' || i, 'main', 'acme', NULL, 'on', NULL,
                                                   '2026-01-02T03:04:05.000000000Z' FROM n;
-                     INSERT INTO container SELECT number, number, 3, 'sha256:aa', 'coder', 1000, 1000, 'bb', '{}', NULL, NULL
+                     INSERT INTO container SELECT number, number, 3, 'sha256:aa', 'coder', 1000, 1000, 'bb', '{}', NULL, NULL,
+                                                  NULL
                                            FROM workspace;
                      INSERT INTO home SELECT number, user || '.home', 1000, 1000 FROM workspace;",
                 )?;

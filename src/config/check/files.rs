@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use super::Check;
-use crate::config::host::FileFact;
+use crate::config::host::{FileFact, FileStamp};
 use crate::config::problem::Fault;
 use crate::config::source::At;
 
@@ -45,10 +45,12 @@ impl Check<'_> {
         }
     }
 
-    /// A file that holds a secret is its owner's alone.
-    pub(super) fn secret_file(&self, path: &At<PathBuf>) {
+    /// A file that holds a secret is its owner's alone. Returns its stamp.
+    pub(super) fn secret_file(&self, path: &At<PathBuf>) -> FileStamp {
         let shown = path.display();
-        match self.host.file(path) {
+        let fact = self.host.file(path);
+        let stamp = if let FileFact::There { stamp, .. } = &fact { *stamp } else { FileStamp::default() };
+        match fact {
             FileFact::Missing => {
                 let help = "make the file first: it holds the secret and nothing else";
                 self.error(Fault::new(path.place, format!("there is no file `{shown}`")).help(help));
@@ -72,6 +74,7 @@ impl Check<'_> {
                 }
             }
         }
+        stamp
     }
 
     fn is_trusted(&self, owner: u32) -> bool {

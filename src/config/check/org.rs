@@ -1,12 +1,13 @@
 //! `[orgs.NAME]`: defaults filled in, its own values within its own limits.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::{Check, values};
 use crate::config::file::{OrgTable, ResourcesTable};
 use crate::config::problem::Fault;
 use crate::config::settings::{
-    ActivityKind, Day, Limit, Limits, Org, Origin, Override, Pull, Registry, Resources, Server, Sourced,
+    ActivityKind, Day, Limit, Limits, Org, Origin, Override, Pull, Registry, Resources, SecretFile, Server, Sourced,
 };
 use crate::config::source::At;
 use crate::config::ssh_key;
@@ -148,19 +149,22 @@ impl Check<'_> {
         }
     }
 
-    fn registries(&self, org: &OrgTable) -> std::collections::BTreeMap<String, Registry> {
+    fn registries(&self, org: &OrgTable) -> BTreeMap<String, Registry> {
         let whole = org.registries.iter().filter_map(|(host, table)| {
-            let password_file = table.password_file.as_ref().inspect(|file| self.secret_file(file));
+            let password_file = table.password_file.as_ref().inspect(|file| {
+                self.secret_file(file);
+            });
             let (username, password_file) = (table.username.as_ref()?.value.clone(), password_file?.value.clone());
             Some((host.value.clone(), Registry { username, password_file }))
         });
         whole.collect()
     }
 
-    fn secrets(&self, org: &OrgTable) -> std::collections::BTreeMap<String, std::path::PathBuf> {
+    fn secrets(&self, org: &OrgTable) -> BTreeMap<String, SecretFile> {
         let whole = org.secrets.iter().filter_map(|(name, file)| {
-            let file = file.as_ref().inspect(|file| self.secret_file(file))?;
-            Some((name.value.clone(), file.value.clone()))
+            let file = file.as_ref()?;
+            let stamp = self.secret_file(file);
+            Some((name.value.clone(), SecretFile { path: file.value.clone(), stamp }))
         });
         whole.collect()
     }

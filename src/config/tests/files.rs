@@ -4,7 +4,9 @@ use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 
-use crate::config::{FileFact, HostFacts, Machine, Sources, load, load_sources, read, read_accepted, watched};
+use crate::config::{
+    FileFact, FileStamp, HostFacts, Machine, Settings, Sources, load, load_sources, read, read_accepted, watched,
+};
 
 const ORG: &str = "[orgs.acme]\nimage = \"dev\"\n";
 
@@ -135,7 +137,7 @@ impl HostFacts for Foreign {
     }
 
     fn file(&self, _path: &Path) -> FileFact {
-        FileFact::There { owner: 1000, mode: 0o644, directory: false }
+        FileFact::There { owner: 1000, mode: 0o644, directory: false, stamp: FileStamp::default() }
     }
 
     fn resolve(&self, path: &Path) -> std::path::PathBuf {
@@ -164,6 +166,21 @@ fn c1_the_accepted_copy_is_read_whatever_has_become_of_the_files() {
     assert_eq!(copy, sources);
     let accepted = read_accepted(&copy, Some("Europe/Berlin".to_owned())).unwrap();
     assert_eq!(accepted.settings.server.timezone.name, "Europe/Berlin");
+}
+
+#[test]
+fn c6_the_accepted_copy_knows_the_secrets_as_they_are() {
+    let directory = directory();
+    let secret = directory.path().join("npm");
+    write(&secret, "first");
+    let text = format!("{ORG}[orgs.acme.secrets.A]\nfile = \"{}\"\n", secret.display());
+    let sources = Sources::new("hearth.toml", &text);
+    let secrets = |settings: Settings| settings.orgs.into_values().map(|org| org.secrets).collect::<Vec<_>>();
+    let copy = || secrets(read_accepted(&sources, None).unwrap().settings);
+    let first = copy();
+    assert_eq!(first, copy());
+    write(&secret, "another");
+    assert_ne!(first, copy());
 }
 
 #[test]

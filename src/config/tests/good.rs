@@ -32,7 +32,7 @@ fn c2_the_sample_of_the_design_is_accepted() {
     assert_eq!(org.auto_off.value, Limit::After(Duration::from_secs(7200)));
     assert_eq!(org.auto_off_override, Override::Modify);
     assert_eq!(org.registries["registry.acme.example"].username, "pull");
-    assert_eq!(org.secrets["NPM_TOKEN"].to_str(), Some("/etc/hearth/secrets/npm"));
+    assert_eq!(org.secrets["NPM_TOKEN"].path.to_str(), Some("/etc/hearth/secrets/npm"));
     let alice = &settings.users[&"alice".parse().unwrap()];
     assert_eq!(alice.account, "alice.example");
     assert_eq!(settings.users_of_account("alice.example").count(), 1);

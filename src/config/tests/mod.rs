@@ -8,7 +8,7 @@ mod reload;
 
 use std::path::{Path, PathBuf};
 
-use super::{FileFact, HostFacts, Problems, Sources, read};
+use super::{FileFact, FileStamp, HostFacts, Problems, Sources, read};
 
 /// A machine made up: everything is in order but for a few paths that say so.
 pub(super) struct MadeUp;
@@ -23,13 +23,14 @@ impl HostFacts for MadeUp {
     }
 
     fn file(&self, path: &Path) -> FileFact {
-        let file = |owner, mode| FileFact::There { owner, mode, directory: false };
+        let there = |owner, mode, directory| FileFact::There { owner, mode, directory, stamp: FileStamp::default() };
+        let file = |owner, mode| there(owner, mode, false);
         match path.to_str().unwrap() {
             "/etc/hearth/secrets/open" => file(0, 0o644),
             "/etc/hearth/secrets/group" => file(0, 0o640),
             "/etc/hearth/secrets/foreign" => file(1000, 0o600),
             "/etc/hearth/secrets/missing" => FileFact::Missing,
-            "/etc/hearth/secrets/directory" => FileFact::There { owner: 0, mode: 0o700, directory: true },
+            "/etc/hearth/secrets/directory" => there(0, 0o700, true),
             "/etc/hearth/secrets/hidden" => FileFact::Hidden("Permission denied".to_owned()),
             _ => file(999, 0o600),
         }

@@ -78,6 +78,18 @@ fn c6_what_a_reload_does_to_each_key() {
 }
 
 #[test]
+fn c6_a_secret_whose_file_has_changed_is_told() {
+    let before = settings_from(&BEFORE.replace("[users.alice]", "secrets.A.file = \"/etc/a\"\n[users.alice]"));
+    let mut after = before.clone();
+    assert_eq!(plan(&before, &after, &Members::default()).lines(), Vec::<String>::new());
+    for org in after.orgs.values_mut() {
+        org.secrets.values_mut().for_each(|file| file.stamp.size += 1);
+    }
+    let told = plan(&before, &after, &Members::default()).lines();
+    assert_eq!(told, ["alice/main: secrets: at once, in the running container"]);
+}
+
+#[test]
 fn c6_workspaces_that_come_and_go() {
     let after = BEFORE.replace("main]", "other]");
     assert_eq!(

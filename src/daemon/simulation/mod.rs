@@ -20,6 +20,7 @@ mod hearthd;
 mod measured;
 mod mutants;
 mod people;
+mod renewed;
 mod run;
 mod scheduled;
 mod steps;

@@ -1,0 +1,268 @@
+//! What a reload brings into workspaces that run (rule C6): secrets that change, and what hinders that.
+
+use std::fs::{self, Permissions};
+use std::io;
+use std::os::unix::fs::PermissionsExt;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use tracing_subscriber::fmt::MakeWriter;
+
+use super::dice::Dice;
+use super::faults;
+use super::found::{self, state};
+use super::people::What;
+use super::world::{World, command};
+use crate::docker::fake::{Fault, Ran};
+use crate::docker::{EngineError, PullError};
+use crate::helper::bundle::{InjectReport, InjectRequest, Note};
+use crate::model::{StateName, WarningKind, WorkspaceId};
+use crate::store::ContainerRecord;
+
+const SECOND: Duration = Duration::from_secs(1);
+
+/// A host whose workspace, which runs, has a secret.
+struct Host {
+    world: World,
+    id: WorkspaceId,
+    /// The secret of each inject that came to its end.
+    injected: Arc<Mutex<Vec<String>>>,
+    /// How commands go whose line has this in it.
+    goes: Arc<Mutex<Option<(&'static str, Ran)>>>,
+}
+
+impl Host {
+    fn new() -> Self {
+        let (world, id) = found::world();
+        let (injected, goes) = (Arc::default(), Arc::default());
+        let mut host = Self { world, id, injected, goes };
+        let (injected, goes, dice) = (host.injected.clone(), host.goes.clone(), Dice::new(1));
+        host.world.host.engine.script(move |_, spec| {
+            let line = spec.argv.join(" ");
+            let ordered = goes.lock().unwrap().clone().filter(|(of, _)| line.contains(*of));
+            if line.ends_with(" inject") && ordered.as_ref().is_none_or(|(_, ran)| ran.end.is_some()) {
+                let request: InjectRequest = serde_json::from_slice(&spec.stdin).unwrap();
+                let secret = request.secrets["NPM"].expose().to_vec();
+                injected.lock().unwrap().push(String::from_utf8(secret).unwrap());
+            }
+            ordered.map_or_else(|| command(spec, &dice, 0), |(_, ran)| ran)
+        });
+        host.rotate("first");
+        host.write_files();
+        host.reload();
+        host.pass(60);
+        assert_eq!(host.take_injected(), ["first"]);
+        host
+    }
+
+    fn container(&self) -> String {
+        format!("hearth.{}.{}", self.id.user, self.id.name)
+    }
+
+    /// Replaces the secret's file. Each is to have another length, as the clock of files is coarse.
+    fn rotate(&self, secret: &str) {
+        let path = self.world.host.dir.join("npm");
+        fs::write(&path, secret).unwrap();
+        fs::set_permissions(path, Permissions::from_mode(0o600)).unwrap();
+    }
+
+    /// Writes the files with the secret in them.
+    fn write_files(&mut self) {
+        self.world.write_files();
+        let (path, file) = (self.world.host.config(), self.world.host.dir.join("npm"));
+        let text = fs::read_to_string(&path).unwrap();
+        fs::write(path, format!("{text}[orgs.acme.secrets.NPM]\nfile = \"{}\"\n", file.display())).unwrap();
+    }
+
+    fn reload(&mut self) {
+        self.world.ask(What::Reload(self.world.declared.clone()));
+    }
+
+    fn pass(&mut self, seconds: u64) {
+        self.world.pass(SECOND * u32::try_from(seconds).unwrap()).unwrap();
+    }
+
+    fn take_injected(&self) -> Vec<String> {
+        std::mem::take(&mut self.injected.lock().unwrap())
+    }
+
+    /// Has commands with this in their line go like that.
+    fn has(&self, of: &'static str, ran: Ran) {
+        *self.goes.lock().unwrap() = Some((of, ran));
+    }
+
+    fn state(&self) -> StateName {
+        state(&self.world, &self.id).name()
+    }
+}
+
+#[test]
+fn c6_a_secret_that_changed_is_renewed_once() {
+    let mut host = Host::new();
+    host.rotate("second");
+    host.reload();
+    host.pass(120);
+    host.reload();
+    host.pass(120);
+    assert_eq!(host.take_injected(), ["second"]);
+}
+
+#[test]
+fn c6_a_renewal_that_docker_cut_off_is_made_when_docker_is_back() {
+    for notices in [false, true] {
+        let mut host = Host::new();
+        host.rotate("second");
+        host.world.host.engine.order("exec", 1, Fault::Before(EngineError::Away("reset".into())));
+        host.reload();
+        host.pass(1);
+        if notices {
+            host.world.host.engine.set_away(Some("connect: no such file or directory"));
+            host.pass(20);
+            host.world.host.engine.set_away(None);
+        }
+        host.pass(90);
+        assert_eq!(host.take_injected(), ["second"], "noticed: {notices}");
+    }
+}
+
+#[test]
+fn c6_a_renewal_that_failed_is_made_at_the_next_reload() {
+    let mut host = Host::new();
+    host.rotate("second");
+    host.world.host.engine.order("exec", 1, Fault::Before(EngineError::Refused("no room".into())));
+    host.reload();
+    host.pass(300);
+    assert_eq!(host.take_injected(), Vec::<String>::new());
+    host.reload();
+    host.pass(5);
+    assert_eq!(host.take_injected(), ["second"]);
+}
+
+#[test]
+fn c6_l6_a_rebuild_that_failed_has_brought_no_secret() {
+    let mut host = Host::new();
+    host.rotate("second");
+    host.world.registry("dev:1", Err(PullError::NotFound("manifest unknown".into())));
+    host.world.ask(What::Rebuild(host.id.clone()));
+    host.pass(60);
+    assert_eq!((host.state(), host.take_injected()), (StateName::Running, vec![]));
+    host.reload();
+    host.pass(5);
+    assert_eq!(host.take_injected(), ["second"]);
+}
+
+#[test]
+fn c6_l11_a_secret_that_changed_while_hearthd_was_down_is_renewed_once() {
+    for kindly in [true, false] {
+        let mut host = Host::new();
+        host.world.end(kindly);
+        host.world.start();
+        host.pass(120);
+        assert_eq!(host.take_injected(), Vec::<String>::new(), "nothing changed");
+        host.world.end(kindly);
+        host.rotate("second");
+        host.world.start();
+        host.pass(120);
+        host.world.end(kindly);
+        host.world.start();
+        host.pass(120);
+        assert_eq!(host.take_injected(), ["second"]);
+    }
+}
+
+#[test]
+fn c6_l11_a_secret_that_changed_before_a_restart_is_renewed_by_the_reload_after_it() {
+    let mut host = Host::new();
+    host.rotate("second");
+    host.world.end(true);
+    host.world.start();
+    host.pass(5);
+    host.reload();
+    host.pass(5);
+    assert_eq!(host.take_injected(), ["second"]);
+}
+
+#[test]
+fn c6_l11_a_database_that_does_not_say_what_was_injected_has_it_renewed_once() {
+    let mut host = Host::new();
+    host.world.end(true);
+    let store = host.world.host.database.open(faults::open_gate());
+    let record = store.workspaces().now_or_never().unwrap().unwrap().remove(0);
+    let container = record.container.map(|container| ContainerRecord { injected: None, ..container });
+    store.set_container(&host.id, container).now_or_never().unwrap().unwrap();
+    for expected in [vec!["first".to_owned()], vec![]] {
+        host.world.start();
+        host.pass(120);
+        assert_eq!(host.take_injected(), expected);
+        host.world.end(true);
+    }
+}
+
+#[test]
+fn c6_l10_one_that_is_removed_is_stopped_and_not_renewed_before() {
+    let mut host = Host::new();
+    host.world.declared.workspaces.remove(&host.id);
+    host.write_files();
+    let log = logged(|| {
+        host.reload();
+        host.pass(5);
+    });
+    assert!(host.world.watchman.ours().is_empty());
+    assert!(log.contains("is off") && !log.contains("secrets"), "{log}");
+}
+
+#[test]
+fn c6_one_that_was_paused_gets_what_a_reload_brought_when_it_goes_on() {
+    let mut host = Host::new();
+    host.world.host.engine.set_paused(&host.container(), true).unwrap();
+    host.pass(5);
+    host.rotate("second");
+    host.reload();
+    host.pass(120);
+    assert_eq!((host.take_injected(), host.world.people.unanswered()), (vec![], None));
+    host.world.host.engine.set_paused(&host.container(), false).unwrap();
+    host.pass(60);
+    assert_eq!(host.take_injected(), ["second"]);
+}
+
+#[test]
+fn c6_what_a_renewal_could_not_write_is_said() {
+    let mut host = Host::new();
+    host.rotate("second");
+    let note = Note::new(WarningKind::Other, "cannot write /etc/gitconfig".to_owned());
+    let report =
+        InjectReport { failure: None, notes: vec![note], given: 0, facts: crate::helper::bundle::Facts::default() };
+    host.has("inject", Ran::well(serde_json::to_vec(&report).unwrap()));
+    let log = logged(|| {
+        host.reload();
+        host.pass(5);
+    });
+    assert!(log.contains("WARN") && log.contains("cannot write /etc/gitconfig"), "{log}");
+}
+
+/// Returns what is logged while `work` is done.
+fn logged(work: impl FnOnce()) -> String {
+    #[derive(Clone, Default)]
+    struct Kept(Arc<Mutex<Vec<u8>>>);
+    impl io::Write for Kept {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+    impl MakeWriter<'_> for Kept {
+        type Writer = Self;
+
+        fn make_writer(&self) -> Self {
+            self.clone()
+        }
+    }
+    let kept = Kept::default();
+    let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(kept.clone()).finish();
+    tracing::subscriber::with_default(subscriber, work);
+    String::from_utf8(std::mem::take(&mut *kept.0.lock().unwrap())).unwrap()
+}
