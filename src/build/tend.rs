@@ -3,6 +3,8 @@
 use std::path::Path;
 use std::time::Duration;
 
+use tokio::time::timeout;
+
 use super::create::limits;
 use super::log::LogWriter;
 use super::run::{Broken, Progress, Tell, inside, started_at};
@@ -13,6 +15,9 @@ use crate::docker::{Container, ContainerId, Status, labels};
 use crate::helper::bundle::{Facts, Inhabitant, Personalize};
 use crate::model::{BuildNumber, Hook, Stage, Warning, WarningKind};
 use crate::store::{ContainerRecord, HomeRecord, WorkspaceRecord};
+
+/// A renewal takes a moment. What runs of it inside may be held up there, and whoever reloads waits for it (rule X4).
+const RENEWAL: Duration = Duration::from_secs(30);
 
 /// Why an ended container was not started again, or not given what changed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -206,7 +211,8 @@ pub async fn renew_secrets(
     record: &WorkspaceRecord,
     in_force: &InForce,
 ) -> Result<ContainerRecord, Unrecovered> {
-    let renewed = renew(tools, record, in_force).await;
+    let renewed = timeout(RENEWAL, renew(tools, record, in_force)).await;
+    let renewed = renewed.unwrap_or_else(|_| Err(Broken::Failed(format!("it took longer than {RENEWAL:?}"))));
     match &renewed {
         Ok((_, warnings)) if warnings.is_empty() => {
             tracing::info!(workspace = %record.id, "its secrets were renewed while it runs");

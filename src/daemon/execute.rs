@@ -322,12 +322,24 @@ impl Executor {
     }
 
     /// Brings a running container in line: cpus, memory and pids, or what was injected (rule C6).
-    pub(super) fn update(&self, record: WorkspaceRecord, limits: bool, secrets: bool, in_force: InForce) {
+    pub(super) fn update(
+        &self,
+        record: WorkspaceRecord,
+        limits: bool,
+        secrets: bool,
+        in_force: InForce,
+        cancel: CancellationToken,
+    ) {
         let executor = self.clone();
         let span = info_span!("update", workspace = %record.id);
         let run = async move {
             let id = record.id.clone();
-            let done = executor.tend(record, limits, secrets, &in_force).await;
+            let done = tokio::select! {
+                biased;
+                // It is being stopped.
+                () = cancel.cancelled() => Done::Tended { container: None, away: false },
+                done = executor.tend(record, limits, secrets, &in_force) => done,
+            };
             executor.done(id, done).await;
         };
         self.tasks.spawn(run.instrument(span));

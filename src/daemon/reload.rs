@@ -246,7 +246,7 @@ impl Reconciler {
         }
         tracked.tried = Tried { made_of: tracked.wanted.clone(), injected: wanted, again_at: None };
         let (record, executor) = (tracked.record.clone(), &self.executor);
-        tracked.begin(Doing::Tending, |_| executor.update(record, live, renew, in_force));
+        tracked.begin(Doing::Tending, |cancel| executor.update(record, live, renew, in_force, cancel));
         true
     }
 

@@ -110,9 +110,11 @@ impl Reconciler {
     pub(super) async fn turn_off(&mut self, id: &WorkspaceId, why: OffReason) {
         self.drop_queued(id).await;
         let Ok(tracked) = self.tracked(id) else { return };
-        if let Some(Operation { doing: Doing::Building { .. } | Doing::Recovering { .. }, cancel }) = &tracked.operation
-        {
-            cancel.cancel();
+        match &tracked.operation {
+            Some(Operation { doing: Doing::Building { .. } | Doing::Recovering { .. } | Doing::Tending, cancel }) => {
+                cancel.cancel();
+            }
+            Some(Operation { doing: Doing::Stopping { .. }, .. }) | None => {}
         }
         if !matches!(tracked.record.power, Power::Off { .. }) || why == OffReason::Removed {
             self.set_power(id, Power::Off { why }).await;

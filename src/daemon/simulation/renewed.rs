@@ -97,6 +97,10 @@ impl Host {
     }
 }
 
+fn endless() -> Ran {
+    Ran { output: Vec::new(), end: None }
+}
+
 #[test]
 fn c6_a_secret_that_changed_is_renewed_once() {
     let mut host = Host::new();
@@ -106,6 +110,45 @@ fn c6_a_secret_that_changed_is_renewed_once() {
     host.reload();
     host.pass(120);
     assert_eq!(host.take_injected(), ["second"]);
+}
+
+#[test]
+fn x4_c5_a_workspace_that_never_ends_its_renewal_does_not_hold_up_the_reload() {
+    let mut host = Host::new();
+    host.rotate("second");
+    host.has("inject", endless());
+    host.reload();
+    host.pass(35);
+    assert_eq!(host.world.people.unanswered(), None);
+    // It is not tried again and again, and once more by the next.
+    let execs = |host: &Host| host.world.host.engine.calls().iter().filter(|call| call.ends_with(" inject")).count();
+    let before = execs(&host);
+    host.pass(600);
+    assert_eq!(execs(&host), before);
+    *host.goes.lock().unwrap() = None;
+    host.reload();
+    host.pass(5);
+    assert_eq!(host.take_injected(), ["second"]);
+}
+
+#[test]
+fn x4_a_workspace_that_never_ends_its_renewal_is_stopped_at_once() {
+    for personalize in [false, true] {
+        let mut host = Host::new();
+        if personalize {
+            host.has("personalize", endless());
+            host.world.ask(What::Personalize(host.id.clone()));
+        } else {
+            host.rotate("second");
+            host.has("inject", endless());
+            host.reload();
+        }
+        host.pass(2);
+        host.world.ask(What::Stop(host.id.clone()));
+        host.pass(2);
+        assert_eq!(host.state(), StateName::Off, "personalize: {personalize}");
+        assert_eq!(host.world.people.unanswered(), None);
+    }
 }
 
 #[test]
