@@ -3,7 +3,9 @@
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
+use tokio::time::timeout;
 use tracing::{error, info, warn};
 
 use super::accepted::{counts, refused, removes_many};
@@ -273,11 +275,19 @@ fn bad(problems: Problems) -> RequestError {
     RequestError::BadConfiguration(problems.to_string())
 }
 
+/// The loop waits for the files, which may lie on a mount that hangs.
+const READING: Duration = Duration::from_secs(20);
+
 async fn load(path: PathBuf) -> Result<Loaded, Problems> {
     let main = path.display().to_string();
-    let failed = |error| Problem::of_file(main, format!("the configuration reader failed: {error}"), None);
-    let loaded = blocking::run(move || config::load(&path)).await;
-    loaded.unwrap_or_else(|error| Err(Problems { problems: vec![failed(error)], more: 0 }))
+    let failed = |why| Err(Problems { problems: vec![Problem::of_file(main, why, None)], more: 0 });
+    match timeout(READING, blocking::run(move || config::load(&path))).await {
+        Ok(Ok(loaded)) => loaded,
+        Ok(Err(error)) => failed(format!("the configuration reader failed: {error}")),
+        Err(_) => failed(format!(
+            "it could not be read in {READING:?}: does it, or a file it names, lie on a mount that hangs?"
+        )),
+    }
 }
 
 /// What of `[server]` cannot change while hearthd runs stays as it is until its restart.
