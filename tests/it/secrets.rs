@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::support::account::GAMES;
@@ -118,28 +119,47 @@ fn two_workspaces_of_a_user_have_one_git_key_and_two_tokens() {
     assert_ne!(daemon.hearth(&["ssh", "alice/side", "--", "sh", "-c", stolen]).code, 0);
 }
 
+/// A secret's file on the host.
+struct SecretFile(tempfile::TempDir);
+
+impl SecretFile {
+    fn new(content: &str) -> Self {
+        let file = Self(tempfile::tempdir().unwrap());
+        file.write(content);
+        file
+    }
+
+    fn path(&self) -> PathBuf {
+        self.0.path().join("secret")
+    }
+
+    fn write(&self, content: &str) {
+        std::fs::write(self.path(), content).unwrap();
+        std::fs::set_permissions(self.path(), PermissionsExt::from_mode(0o600)).unwrap();
+    }
+
+    fn declared(&self, name: &str) -> String {
+        format!("[orgs.acme.secrets.{name}]\nfile = \"{}\"\n", self.path().display())
+    }
+}
+
 #[test]
 fn c6_secrets_and_names_that_change_are_there_at_the_next_entry_and_nobody_is_disturbed() {
-    let files = tempfile::tempdir().unwrap();
-    let path = files.path().join("npm");
-    let write = |content: &str| {
-        std::fs::write(&path, content).unwrap();
-        std::fs::set_permissions(&path, PermissionsExt::from_mode(0o600)).unwrap();
-    };
-    write("first");
+    let secret = SecretFile::new("first");
     let image = Image::coder().import();
     let before = alice_with(&image, "", "");
-    let secret = format!("[orgs.acme.secrets.NPM_TOKEN]\nfile = \"{}\"\n", path.display());
-    let daemon = Daemon::start(&format!("{before}{secret}"));
+    let daemon = Daemon::start(&format!("{before}{}", secret.declared("NPM_TOKEN")));
     let container = daemon.wait_state("alice/main", "running")["container"].clone();
     let read = |file: &str| daemon.inside("alice/main", &["sh", "-c", &format!("cat /run/hearth/{file} 2>&1 || true")]);
     let token = read("token");
     assert_eq!(read("secrets/NPM_TOKEN"), "first");
 
-    write("second");
+    secret.write("second");
+    let plan = daemon.hearth(&["config", "plan"]).ok();
+    assert!(plan.contains("alice/main: secrets: at once, in the running container"), "{plan}");
     daemon.hearth(&["config", "reload"]).ok();
     assert_eq!(read("secrets/NPM_TOKEN"), "second");
-    daemon.write_config(&format!("{before}[orgs.acme.secrets.OTHER]\nfile = \"{}\"\n", path.display()));
+    daemon.write_config(&format!("{before}{}", secret.declared("OTHER")));
     daemon.hearth(&["config", "reload"]).ok();
     assert_eq!(read("secrets/OTHER"), "second");
     assert!(read("secrets/NPM_TOKEN").contains("No such file"));
@@ -149,4 +169,18 @@ fn c6_secrets_and_names_that_change_are_there_at_the_next_entry_and_nobody_is_di
     // Who holds the token goes on, and nothing is built.
     assert_eq!(read("token"), token);
     assert_eq!(daemon.show("alice/main")["container"], container);
+}
+
+#[test]
+fn c6_l11_a_secret_that_changed_is_there_after_a_restart_of_hearthd() {
+    let secret = SecretFile::new("first");
+    let image = Image::coder().import();
+    let mut daemon = Daemon::start(&format!("{}{}", alice_with(&image, "", ""), secret.declared("NPM_TOKEN")));
+    daemon.wait_state("alice/main", "running");
+    secret.write("second");
+    daemon.restart();
+    daemon.wait_state("alice/main", "running");
+    // Whoever reloads waits for what is under way.
+    daemon.hearth(&["config", "reload"]).ok();
+    assert_eq!(daemon.inside("alice/main", &["cat", "/run/hearth/secrets/NPM_TOKEN"]), "second");
 }
