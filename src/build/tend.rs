@@ -222,11 +222,7 @@ pub async fn renew_secrets(
                 tracing::warn!(workspace = %record.id, "its secrets were renewed while it runs, but: {}", warning.message);
             }
         }
-        Err(Broken::Failed(why) | Broken::NoRoom(why)) => {
-            let next = "its next build or another reload brings them";
-            tracing::warn!(workspace = %record.id, "its secrets could not be renewed, {next}: {why}");
-        }
-        Err(Broken::Away(why)) => {
+        Err(Broken::Failed(why) | Broken::NoRoom(why) | Broken::Away(why)) => {
             tracing::warn!(workspace = %record.id, "its secrets could not be renewed, which is tried again: {why}");
         }
     }

@@ -5,14 +5,14 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
-use tokio::sync::{Notify, broadcast, mpsc, watch};
+use tokio::sync::{Notify, Semaphore, broadcast, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{error, info};
 
 use super::activity::{self, Memory};
 use super::clock::Clock;
-use super::execute::Executor;
+use super::execute::{Executor, UPDATES};
 use super::homes::Homes;
 use super::members;
 use super::reconcile::{Inlets, Outlets, Reconciler};
@@ -127,6 +127,7 @@ pub(super) async fn assemble(
         reports: reports_in,
         tasks,
         stopping: stop,
+        updates: Arc::new(Semaphore::new(UPDATES)),
     };
     let outlets = Outlets { snapshot, settings: settings_out, judged, events: events_out, alarm };
     let in_force = InForce { settings, members };

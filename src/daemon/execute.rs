@@ -5,7 +5,7 @@ use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use futures_util::{FutureExt, StreamExt, TryStreamExt, stream};
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -78,11 +78,19 @@ pub(super) enum Done {
     Personalized {
         warnings: Vec<Warning>,
     },
-    /// With what is recorded of the container from here on, where it was changed, and whether Docker cut that off.
+    /// With what is recorded of the container from here on, where it was changed.
     Tended {
         container: Option<ContainerRecord>,
-        away: bool,
+        lacking: Option<Lacking>,
     },
+}
+
+/// Why secrets that changed are not in a container that runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Lacking {
+    /// Docker went away.
+    CutOff,
+    Failed,
 }
 
 /// Starts operations.
@@ -97,7 +105,12 @@ pub(super) struct Executor {
     pub(super) tasks: TaskTracker,
     /// Cancelled when hearthd stops: builds are left to be taken up again.
     pub(super) stopping: CancellationToken,
+    /// Running workspaces that are brought in line at a time.
+    pub(super) updates: Arc<Semaphore>,
 }
+
+/// See [`Executor::updates`].
+pub(super) const UPDATES: usize = 16;
 
 impl Executor {
     pub(super) fn now(&self) -> Now {
@@ -337,7 +350,7 @@ impl Executor {
             let done = tokio::select! {
                 biased;
                 // It is being stopped.
-                () = cancel.cancelled() => Done::Tended { container: None, away: false },
+                () = cancel.cancelled() => Done::Tended { container: None, lacking: None },
                 done = executor.tend(record, limits, secrets, &in_force) => done,
             };
             executor.done(id, done).await;
@@ -346,19 +359,21 @@ impl Executor {
     }
 
     async fn tend(&self, mut record: WorkspaceRecord, limits: bool, secrets: bool, in_force: &InForce) -> Done {
-        let (mut changed, mut away) = (None, false);
+        // After an upgrade, or for a secret of an org, it is everybody's turn at once. The semaphore is never closed.
+        let _turn = self.updates.acquire().await;
+        let (mut changed, mut lacking) = (None, None);
         if secrets {
             match build::renew_secrets(&self.tools, &record, in_force).await {
                 Ok(container) => {
                     record.container = Some(container.clone());
                     changed = Some(container);
                 }
-                Err(build::Unrecovered::Away(_)) => away = true,
-                Err(build::Unrecovered::Failed(_) | build::Unrecovered::NoRoom(_)) => {}
+                Err(build::Unrecovered::Away(_)) => lacking = Some(Lacking::CutOff),
+                Err(build::Unrecovered::Failed(_) | build::Unrecovered::NoRoom(_)) => lacking = Some(Lacking::Failed),
             }
         }
         let updated = if limits { build::update_limits(&self.tools, record, in_force).await } else { None };
-        Done::Tended { container: updated.or(changed), away }
+        Done::Tended { container: updated.or(changed), lacking }
     }
 
     fn teller(&self, id: &WorkspaceId) -> build::Tell {

@@ -50,7 +50,7 @@ impl Reconciler {
     ) {
         match self.take_settings(owner, &edits, requester).await {
             Ok(answer) => {
-                let workspaces = self.bring_in_line();
+                let workspaces = self.bring_what_changed_in_line();
                 self.set_waiters.push(LineWaiter { workspaces, reply, answer });
             }
             Err(error) => {

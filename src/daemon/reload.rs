@@ -35,7 +35,11 @@ impl<T> LineWaiter<T> {
     /// Answers those whose workspaces are. What was asked for holds all the same while the engine is not here: nobody
     /// waits for that (rule L12).
     pub(super) fn answer(waiters: &mut Vec<Self>, world: &World, engine_here: bool) {
-        let in_line = |waiter: &mut Self| !engine_here || !waiter.workspaces.iter().any(|id| world.is_tended(id));
+        let in_line = |waiter: &mut Self| {
+            // What is begun there later is not waited for.
+            waiter.workspaces.retain(|id| world.is_tended(id));
+            !engine_here || waiter.workspaces.is_empty()
+        };
         for waiter in waiters.extract_if(.., in_line) {
             let _ = waiter.reply.send(Ok(waiter.answer));
         }
@@ -233,36 +237,52 @@ impl Reconciler {
         all.into_iter().filter(|id| self.bring_one_in_line(id)).collect()
     }
 
+    /// Does so for those where what is wanted has changed since it was last tried; see
+    /// [`bring_in_line_anew`](Self::bring_in_line_anew).
+    pub(super) fn bring_what_changed_in_line(&mut self) -> BTreeSet<WorkspaceId> {
+        let all: Vec<_> = self.world.workspaces.keys().cloned().collect();
+        all.into_iter().filter(|id| self.bring_in_line_anew(id)).collect()
+    }
+
     /// Does so for one; returns whether it is being changed.
-    pub(super) fn bring_one_in_line(&mut self, id: &WorkspaceId) -> bool {
+    fn bring_one_in_line(&mut self, id: &WorkspaceId) -> bool {
         let in_force = self.in_force();
         let Some(tracked) = self.world.workspaces.get_mut(id) else { return false };
         let live = tracked.compare(&in_force.settings, &in_force.members);
-        let wanted = fingerprint(&in_force, id);
-        let renew = tracked.lacks(wanted.as_ref());
+        let renew = tracked.lacks(fingerprint(&in_force, id).as_ref());
+        self.update(id, live, renew)
+    }
+
+    /// Changes its limits, or what was injected, if it runs and nothing else is done to it; returns whether it does.
+    fn update(&mut self, id: &WorkspaceId, live: bool, renew: bool) -> bool {
+        let in_force = self.in_force();
+        let Some(tracked) = self.world.workspaces.get_mut(id) else { return false };
+        let renew = renew && !mutant::is_on("only builds bring secrets");
         let stays = tracked.record.power == Power::On && matches!(tracked.observed, Observed::Running { .. });
         let idle = stays && tracked.operation.is_none();
         // When the engine is back, all are brought in line.
         if !(live || renew) || !idle || !matches!(self.engine, EngineView::Here { .. }) {
             return false;
         }
-        tracked.tried = Tried { made_of: tracked.wanted.clone(), injected: wanted, again_at: None };
+        let injected = fingerprint(&in_force, id);
+        tracked.tried = Tried { made_of: tracked.wanted.clone(), injected, again_at: None };
         let (record, executor) = (tracked.record.clone(), &self.executor);
         tracked.begin(Doing::Tending, |cancel| executor.update(record, live, renew, in_force, cancel));
         true
     }
 
-    /// Does so for one where what is wanted has changed since it was last tried: what the engine refused once it is not
-    /// asked for again and again.
-    pub(super) fn bring_in_line_anew(&mut self, id: &WorkspaceId) {
+    /// Does so for one where what is wanted has changed since it was last tried, or where that is to be tried again: what
+    /// was refused once is not asked for again and again. Returns whether it is being changed.
+    pub(super) fn bring_in_line_anew(&mut self, id: &WorkspaceId) -> bool {
         let (in_force, now) = (self.in_force(), self.executor.now().boot);
-        let Some(tracked) = self.world.workspaces.get_mut(id) else { return };
+        let Some(tracked) = self.world.workspaces.get_mut(id) else { return false };
+        let due = tracked.tried.again_at.is_none_or(|at| at <= now);
         let live = tracked.compare(&in_force.settings, &in_force.members) && tracked.wanted != tracked.tried.made_of;
+        // Limits that were tried since are another matter than those that Docker cut off.
+        let live = live && (due || tracked.tried.made_of.is_some());
         let wanted = fingerprint(&in_force, id);
-        let renew = tracked.lacks(wanted.as_ref()) && tracked.tried.injected != wanted;
-        if (live || renew) && tracked.tried.again_at.is_none_or(|at| at <= now) {
-            self.bring_one_in_line(id);
-        }
+        let renew = due && tracked.lacks(wanted.as_ref()) && tracked.tried.injected != wanted;
+        self.update(id, live, renew)
     }
 }
 
@@ -276,7 +296,7 @@ fn bad(problems: Problems) -> RequestError {
 }
 
 /// The loop waits for the files, which may lie on a mount that hangs.
-const READING: Duration = Duration::from_secs(20);
+const READING: Duration = Duration::from_secs(8);
 
 async fn load(path: PathBuf) -> Result<Loaded, Problems> {
     let main = path.display().to_string();

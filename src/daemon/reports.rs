@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tracing::{debug, error, info, warn};
 
-use super::execute::{Done, Look, Report};
+use super::execute::{Done, Lacking, Look, Report};
 use super::reconcile::Reconciler;
 use super::world::{Postponed, Shown, Tried, close_stage};
 use crate::build::{Outcome, Progress, Unrecovered};
@@ -21,6 +21,8 @@ const RETRY_STOP: Duration = Duration::from_secs(5);
 const RETRY_AWAY: Duration = Duration::from_secs(2);
 /// How soon a container is started again that Docker had no room for.
 const RETRY_ROOM: Duration = Duration::from_secs(10);
+/// How soon secrets are brought in again that could not be: what hinders it is inside, or in the org's files.
+const RETRY_RENEWAL: Duration = Duration::from_secs(600);
 
 impl Reconciler {
     /// Takes in what an operation tells.
@@ -164,12 +166,18 @@ impl Reconciler {
                     self.executor.save_build(id, build).await;
                 }
             }
-            Done::Tended { container, away } => {
+            Done::Tended { container, lacking } => {
                 if container.is_some() {
                     tracked.record.container = container;
                 }
-                if away {
-                    tracked.tried = Tried { again_at: Some(now.boot + RETRY_AWAY), ..Tried::default() };
+                match lacking {
+                    Some(Lacking::CutOff) => {
+                        tracked.tried = Tried { again_at: Some(now.boot + RETRY_AWAY), ..Tried::default() };
+                    }
+                    Some(Lacking::Failed) => {
+                        (tracked.tried.injected, tracked.tried.again_at) = (None, Some(now.boot + RETRY_RENEWAL));
+                    }
+                    None => {}
                 }
             }
         }
@@ -243,6 +251,9 @@ impl Reconciler {
             let is_new = tracked.see(container, Shown { back, restarted, own_end }, now);
             // What could not be brought into it before.
             let goes_on = was_paused && matches!(tracked.observed, Observed::Running { .. });
+            if goes_on {
+                tracked.tried.again_at = None;
+            }
             if goes_on || tracked.tried.again_at.is_some_and(|at| at <= now.boot) {
                 late.push(tracked.record.id.clone());
             }

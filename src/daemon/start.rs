@@ -47,7 +47,12 @@ pub fn main() -> ExitCode {
     raise_file_limit();
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(WORKERS).enable_all().build();
     let result = match runtime {
-        Ok(runtime) => runtime.block_on(run(arguments.config)),
+        Ok(runtime) => {
+            let result = runtime.block_on(run(arguments.config));
+            // A thread that reads from a mount that hangs is not waited for.
+            runtime.shutdown_background();
+            result
+        }
         Err(error) => Err(anyhow::anyhow!(error).context("cannot start the runtime")),
     };
     match result {

@@ -13,9 +13,9 @@ use crate::model::{Moment, WorkspaceId};
 /// Print the latest lines of the audit log, the newest last
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Lines to print at most
-    #[arg(long, short = 'n', value_name = "N", default_value_t = 200)]
-    limit: u32,
+    /// Lines to print at most [default: 200, with --since 10000, which is all that is given at once]
+    #[arg(long, short = 'n', value_name = "N")]
+    limit: Option<u32>,
 
     /// Lines from that moment on: 2026-11-24, 2026-11-24T09:00 in local time, or 2026-11-24T09:00:00Z
     #[arg(long, value_name = "MOMENT", value_parser = moment)]
@@ -30,13 +30,23 @@ impl Args {
     pub(crate) async fn run(self, context: &Context) -> Result<()> {
         let lines: Vec<AuditLine> = context.client()?.get(&self.path()).await?;
         let out = context.out;
+        if lines.len() >= self.limit().min(MOST) as usize {
+            out.say(format_args!("these are the last {}: there may be older ones", lines.len()));
+        }
         out.print_as(&lines, |lines| text(lines, &TimeZone::system(), out.colours))
     }
 }
 
+/// What the API gives at most.
+const MOST: u32 = 10_000;
+
 impl Args {
+    fn limit(&self) -> u32 {
+        self.limit.unwrap_or(if self.since.is_some() { MOST } else { 200 })
+    }
+
     fn path(&self) -> String {
-        let Self { limit, since, workspace } = self;
+        let (limit, Self { since, workspace, .. }) = (self.limit(), self);
         let since = since.map(|since| format!("&since={since}")).unwrap_or_default();
         let workspace = workspace.as_ref().map(|id| format!("&workspace={id}")).unwrap_or_default();
         format!("/v1/audit?limit={limit}{since}{workspace}")
@@ -80,8 +90,11 @@ mod tests {
     #[test]
     fn x1_lines_are_asked_for_by_moment_and_workspace() {
         let since = moment("2026-11-24T09:00:00+01:00").unwrap();
-        let args = Args { limit: 5, since: Some(since), workspace: Some("alice/main".parse().unwrap()) };
+        let args = Args { limit: Some(5), since: Some(since), workspace: Some("alice/main".parse().unwrap()) };
         assert_eq!(args.path(), "/v1/audit?limit=5&since=2026-11-24T08:00:00Z&workspace=alice/main");
+        let lines = |since| Args { limit: None, since, workspace: None }.path();
+        assert_eq!(lines(None), "/v1/audit?limit=200");
+        assert_eq!(lines(Some(since)), "/v1/audit?limit=10000&since=2026-11-24T08:00:00Z");
         let local = "2026-11-24T09:00".parse::<DateTime>().unwrap().to_zoned(TimeZone::system()).unwrap();
         assert_eq!(moment("2026-11-24T09:00").unwrap(), local.timestamp());
         assert!(moment("2026-11-24").is_ok() && moment("yesterday").is_err());

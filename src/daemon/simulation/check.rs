@@ -198,6 +198,11 @@ impl World {
                     return wrong("nobody can enter it");
                 }
                 let paused = container.is_some_and(|container| container.status == Status::Paused);
+                let name = labels::container_name(&instance, id);
+                let mail = self.mails.lock().unwrap().get(&name).cloned().flatten();
+                if !paused && mail != self.declared.mail(&id.user) {
+                    return wrong(&format!("the address {mail:?} is in it"));
+                }
                 if paused != view.because.contains("paused") || !paused && view.because != "it runs" {
                     return lies("it runs");
                 }

@@ -65,6 +65,8 @@ pub(super) struct Declared {
 pub(super) struct User {
     zone: Option<&'static str>,
     auto_start: Option<&'static str>,
+    /// Which e-mail address it is, of those that the user had.
+    mail: usize,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -114,7 +116,7 @@ impl Declared {
         };
         for n in 0..workspaces {
             let id = name(n);
-            let user = User { zone: dice.pick(&ZONES).copied().flatten(), auto_start: start(dice) };
+            let user = User { zone: dice.pick(&ZONES).copied().flatten(), auto_start: start(dice), mail: 0 };
             declared.users.entry(id.user.clone()).or_insert(user);
             declared.workspaces.insert(id, Workspace::new(n % 2));
         }
@@ -123,6 +125,11 @@ impl Declared {
 
     pub(super) fn org(&self, id: &WorkspaceId) -> Option<&Org> {
         self.workspaces.get(id).map(|workspace| &self.orgs[workspace.org])
+    }
+
+    /// Returns a user's e-mail address, where it was changed.
+    pub(super) fn mail(&self, user: &UserName) -> Option<String> {
+        self.users.get(user).filter(|user| user.mail > 0).map(|user| format!("mail{}@example.org", user.mail))
     }
 
     /// Changes something; `most` workspaces at most.
@@ -137,7 +144,8 @@ impl Declared {
                 format!("{id} has auto-start {:?}", workspace.auto_start)
             }
             11 => {
-                let user = User { zone: dice.pick(&ZONES).copied().flatten(), auto_start: start(dice) };
+                let mail = self.users.get(&id.user).map_or(0, |user| user.mail + 1);
+                let user = User { zone: dice.pick(&ZONES).copied().flatten(), auto_start: start(dice), mail };
                 let text = format!("{} has {user:?}", id.user);
                 self.users.insert(id.user, user);
                 text
@@ -230,6 +238,9 @@ impl Declared {
             }
             if let Some(start) = of.and_then(|user| user.auto_start) {
                 let _ = writeln!(text, "auto_start = {start}");
+            }
+            if let Some(mail) = self.mail(user) {
+                let _ = writeln!(text, "email = \"{mail}\"");
             }
             for (name, Workspace { org, image, memory, env, auto_start }) in workspaces {
                 let org = self.orgs[*org].name;

@@ -20,7 +20,12 @@ const MINUTE: Duration = Duration::from_secs(60);
 
 /// A world with one workspace, which runs.
 pub(super) fn world() -> (World, WorkspaceId) {
-    let mut world = World::new(1, SIZE, false);
+    world_of(1)
+}
+
+/// A world with so many, of which the first runs.
+pub(super) fn world_of(workspaces: usize) -> (World, WorkspaceId) {
+    let mut world = World::new(1, Size { workspaces, ..SIZE }, false);
     world.pass(MINUTE).unwrap();
     let id = world.declared.workspaces.keys().next().unwrap().clone();
     assert_eq!(state(&world, &id).name(), StateName::Running);
@@ -168,16 +173,30 @@ fn comes_back(meanwhile: impl Fn(&mut World)) {
 
 #[test]
 fn l10_one_whose_home_was_deleted_meanwhile_does_not_come_back_on_it() {
-    let (mut world, id) = world();
-    let home = world.host.engine.volumes_with_labels()[0].name.clone();
-    world.host.engine.change_disk();
-    world.pass(MINUTE).unwrap();
-    world.ask(What::TrashHome(id.clone(), home.clone()));
-    world.pass(MINUTE).unwrap();
-    world.host.engine.change_disk();
-    world.pass(MINUTE).unwrap();
-    assert_eq!((state(&world, &id).name(), world.watchman.ours()), (StateName::Failed, vec![]));
-    assert_eq!(world.host.engine.volumes_with_labels()[0].name, home);
+    for restarted in [false, true] {
+        let (mut world, id) = world();
+        let home = world.host.engine.volumes_with_labels()[0].name.clone();
+        world.host.engine.change_disk();
+        world.pass(MINUTE).unwrap();
+        if restarted {
+            world.ask(What::Stop(id.clone()));
+            world.pass(MINUTE).unwrap();
+            world.end(true);
+            world.start();
+            world.pass(MINUTE).unwrap();
+        }
+        world.ask(What::TrashHome(id.clone(), home.clone()));
+        world.pass(MINUTE).unwrap();
+        if restarted {
+            world.registry("dev:1", Err(PullError::NotFound("manifest unknown".into())));
+            world.ask(What::Start(id.clone()));
+            world.pass(MINUTE).unwrap();
+        }
+        world.host.engine.change_disk();
+        world.pass(MINUTE).unwrap();
+        assert_eq!((state(&world, &id).name(), world.watchman.ours()), (StateName::Failed, vec![]), "{restarted}");
+        assert_eq!(world.host.engine.volumes_with_labels()[0].name, home);
+    }
 }
 
 #[test]

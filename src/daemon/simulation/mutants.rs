@@ -18,6 +18,7 @@ const MUTANTS: &[(&str, &[Invariant])] = &[
     ("only events are looked after", &[FixedPoint]),
     ("cancels are not answered", &[Answered]),
     ("half removed is removed", &[FixedPoint, Because]),
+    ("only builds bring secrets", &[FixedPoint]),
     ("leftovers stay", &[FixedPoint, Because]),
     ("failures are not told", &[Because]),
     ("nobody is warned", &[UsedStaysOn]),

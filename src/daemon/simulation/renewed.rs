@@ -14,8 +14,10 @@ use super::faults;
 use super::found::{self, state};
 use super::people::What;
 use super::world::{World, command};
+use crate::config::set::Edits;
 use crate::docker::fake::{Fault, Ran};
 use crate::docker::{EngineError, PullError};
+use crate::handle::Owner;
 use crate::helper::bundle::{InjectReport, InjectRequest, Note};
 use crate::model::{StateName, WarningKind, WorkspaceId};
 use crate::store::ContainerRecord;
@@ -34,12 +36,17 @@ struct Host {
 
 impl Host {
     fn new() -> Self {
-        let (world, id) = found::world();
+        Self::with(1)
+    }
+
+    /// Of so many workspaces, every other one is in the org that has the secret, and runs.
+    fn with(workspaces: usize) -> Self {
+        let (world, id) = found::world_of(workspaces);
         let (injected, goes) = (Arc::default(), Arc::default());
         let mut host = Self { world, id, injected, goes };
         let (injected, goes, dice) = (host.injected.clone(), host.goes.clone(), Dice::new(1));
-        host.world.host.engine.script(move |_, spec| {
-            let line = spec.argv.join(" ");
+        host.world.host.engine.script(move |container, spec| {
+            let line = format!("{container} {}", spec.argv.join(" "));
             let ordered = goes.lock().unwrap().clone().filter(|(of, _)| line.contains(*of));
             if line.ends_with(" inject") && ordered.as_ref().is_none_or(|(_, ran)| ran.end.is_some()) {
                 let request: InjectRequest = serde_json::from_slice(&spec.stdin).unwrap();
@@ -52,8 +59,13 @@ impl Host {
         host.write_files();
         host.reload();
         host.pass(60);
-        assert_eq!(host.take_injected(), ["first"]);
+        assert_eq!(host.take_injected(), vec!["first"; workspaces.div_ceil(2)]);
         host
+    }
+
+    /// How many injects were begun.
+    fn begun(&self) -> usize {
+        self.world.host.engine.calls().iter().filter(|call| call.ends_with(" inject")).count()
     }
 
     fn container(&self) -> String {
@@ -120,11 +132,12 @@ fn x4_c5_a_workspace_that_never_ends_its_renewal_does_not_hold_up_the_reload() {
     host.reload();
     host.pass(35);
     assert_eq!(host.world.people.unanswered(), None);
-    // It is not tried again and again, and once more by the next.
-    let execs = |host: &Host| host.world.host.engine.calls().iter().filter(|call| call.ends_with(" inject")).count();
-    let before = execs(&host);
-    host.pass(600);
-    assert_eq!(execs(&host), before);
+    // It is not tried again and again, but by the next, and in a while.
+    let before = host.begun();
+    host.pass(500);
+    assert_eq!(host.begun(), before);
+    host.pass(240);
+    assert_eq!(host.begun(), before + 1);
     *host.goes.lock().unwrap() = None;
     host.reload();
     host.pass(5);
@@ -170,16 +183,79 @@ fn c6_a_renewal_that_docker_cut_off_is_made_when_docker_is_back() {
 }
 
 #[test]
-fn c6_a_renewal_that_failed_is_made_at_the_next_reload() {
+fn c6_a_renewal_that_failed_is_made_at_the_next_reload_or_in_a_while() {
+    for by_reload in [true, false] {
+        let mut host = Host::new();
+        host.rotate("second");
+        host.world.host.engine.order("exec", 1, Fault::Before(EngineError::Refused("no room".into())));
+        host.reload();
+        host.pass(300);
+        assert_eq!(host.take_injected(), Vec::<String>::new());
+        if by_reload {
+            host.reload();
+            host.pass(5);
+        } else {
+            host.pass(600);
+        }
+        assert_eq!(host.take_injected(), ["second"]);
+    }
+}
+
+#[test]
+fn c6_one_that_is_paused_during_its_renewal_has_it_when_it_goes_on() {
     let mut host = Host::new();
     host.rotate("second");
-    host.world.host.engine.order("exec", 1, Fault::Before(EngineError::Refused("no room".into())));
+    host.has(" inject", endless());
     host.reload();
-    host.pass(300);
-    assert_eq!(host.take_injected(), Vec::<String>::new());
+    host.pass(5);
+    let container = host.container();
+    host.world.host.engine.set_paused(&container, true).unwrap();
+    host.pass(60);
+    *host.goes.lock().unwrap() = None;
+    host.world.host.engine.set_paused(&container, false).unwrap();
+    host.pass(60);
+    assert_eq!(host.take_injected(), ["second"]);
+}
+
+#[test]
+fn x4_c7_what_others_set_does_not_wait_for_a_renewal_that_never_ends() {
+    let mut host = Host::with(2);
+    host.rotate("second");
+    host.has(" inject", endless());
+    host.reload();
+    host.pass(35);
+    let before = host.begun();
+    let edits = Edits { set: [("memory".to_owned(), "1GiB".into())].into(), ..Edits::default() };
+    host.world.ask(What::Set(Owner::Workspace("u0/side".parse().unwrap()), edits));
+    host.pass(1);
+    assert_eq!((host.world.people.unanswered(), host.begun()), (None, before));
+}
+
+#[test]
+fn x4_c5_a_reload_does_not_wait_for_what_is_begun_in_workspaces_after_it_was_there() {
+    let mut host = Host::with(3);
+    host.rotate("second");
+    host.has("u0.main /usr/local/bin/hearth inject", endless());
     host.reload();
     host.pass(5);
     assert_eq!(host.take_injected(), ["second"]);
+    host.has("hearth hook", endless());
+    host.world.ask(What::Personalize("u1/main".parse().unwrap()));
+    host.pass(30);
+    assert_eq!(host.world.people.unanswered(), None);
+}
+
+#[test]
+fn c6_sixteen_are_renewed_at_a_time() {
+    let mut host = Host::with(40);
+    let before = host.begun();
+    host.rotate("second");
+    host.has(" inject", endless());
+    host.reload();
+    host.pass(5);
+    assert_eq!(host.begun(), before + 16);
+    host.pass(30);
+    assert_eq!(host.begun(), before + 20);
 }
 
 #[test]

@@ -1,8 +1,8 @@
 //! A host with its engine, its files, its people and its hearthd.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use jiff::SignedDuration;
@@ -22,7 +22,7 @@ use crate::docker::fake::{FakeEngine, FakeImage, Ran};
 use crate::docker::{ExecEnd, ExecSpec, Output, PullError, Stream};
 use crate::handle::{EngineView, HoldAsked, RequestError};
 use crate::helper::bundle::{
-    Changed, Facts, HookReport, InjectReport, Measured, Owned, Personalize, StepEnd, StepReport,
+    Changed, Facts, HookReport, InjectReport, InjectRequest, Measured, Owned, Personalize, StepEnd, StepReport,
 };
 use crate::model::{BuildReason, Hook, Moment, WorkspaceId};
 use crate::store::inline::Database;
@@ -61,9 +61,13 @@ pub(super) struct World {
     pub(super) turns: u64,
     /// Failing hooks, in thousandths.
     hooks: Arc<AtomicUsize>,
+    pub(super) mails: Mails,
     next_image: usize,
     _dir: tempfile::TempDir,
 }
+
+/// The e-mail address that was injected last, by the container's name.
+pub(super) type Mails = Arc<Mutex<BTreeMap<String, Option<String>>>>;
 
 impl World {
     pub(super) fn new(seed: u64, size: Size, aloud: bool) -> Self {
@@ -92,10 +96,19 @@ impl World {
             faults: BTreeMap::new(),
             turns: 0,
             hooks: hooks.clone(),
+            mails: Mails::default(),
             next_image: 0,
             _dir: dir,
         };
-        world.host.engine.script(move |_, spec| command(spec, &dice, hooks.load(Ordering::Relaxed)));
+        let mails = world.mails.clone();
+        world.host.engine.script(move |container, spec| {
+            let ran = command(spec, &dice, hooks.load(Ordering::Relaxed));
+            if spec.argv.get(1).is_some_and(|arg| arg == "inject") && ran.end == Some(ExecEnd::Exited(0)) {
+                let request: InjectRequest = serde_json::from_slice(&spec.stdin).expect("a request is JSON");
+                mails.lock().unwrap().insert(container.to_owned(), request.git.email);
+            }
+            ran
+        });
         for reference in IMAGES {
             world.publish(reference);
         }
