@@ -80,6 +80,12 @@ impl Reconciler {
                 // One that was cut off may have left a container, which the next look shows.
                 let cut_off = matches!(outcome, Outcome::Interrupted { .. });
                 let Some(build) = tracked.built(outcome, now) else { return };
+                // What an earlier try of it made, that was cut off, is no workspace (rule L8).
+                let failed = build.result.is_some_and(|result| result != BuildResult::Ok);
+                if failed && tracked.record.container.take_if(|container| container.build == build.number).is_some() {
+                    self.forget_container(id).await;
+                }
+                let Some(tracked) = self.world.workspaces.get_mut(id) else { return };
                 self.executor.save_build(id, &build).await;
                 say(id, &build, now);
                 let none = tracked.observed == Observed::None;

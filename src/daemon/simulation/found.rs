@@ -354,6 +354,28 @@ fn l8_what_a_failed_build_left_running_is_removed_and_not_taken_over() {
 }
 
 #[test]
+fn l8_l11_what_an_earlier_try_of_a_failed_build_made_is_removed() {
+    let mut failed = 0;
+    for nth in 1.. {
+        let (mut world, id) = world();
+        if let Some(hearthd) = &world.hearthd {
+            hearthd.between.end_in(nth);
+        }
+        world.host.engine.order("pull", 2, Fault::Before(EngineError::Refused("no route to the registry".into())));
+        world.ask(What::Rebuild(id.clone()));
+        world.pass(MINUTE).unwrap_or_else(|broken| panic!("killed at call {nth}: {broken:?}"));
+        if state(&world, &id).name() == StateName::Failed {
+            assert!(world.watchman.ours().is_empty(), "killed at call {nth}");
+            failed += 1;
+        }
+        if !world.faults.contains_key("hearthd killed") {
+            break;
+        }
+    }
+    assert!(failed > 3, "{failed}");
+}
+
+#[test]
 fn l12_what_was_given_up_before_docker_answered_is_not_done_afterwards() {
     let (mut world, id) = world();
     let root = Person::Account { uid: 0, account: "root".into(), groups: Vec::new() };

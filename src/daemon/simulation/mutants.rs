@@ -44,6 +44,12 @@ fn missed(name: &'static str, breaks: &[Invariant]) -> Option<String> {
     let mut small = (1..=ENOUGH).filter(|seed| seed % 50 < 48);
     let found = small.find_map(|seed| play(seed, false).0.err().map(|broken| (seed, broken)));
     mutant::turn_on("");
+    // It is no find where something is wrong without it.
+    if let Some((seed, _)) = found
+        && let Err(broken) = play(seed, false).0
+    {
+        return Some(format!("{name}: SEED={seed} is broken without it: {broken:?}"));
+    }
     match found {
         Some((seed, broken)) if breaks.contains(&broken.invariant) => {
             println!("{name}: found by history {seed}: {:?}: {}", broken.invariant, broken.what);
