@@ -162,7 +162,7 @@ pub fn turn(mut known: Known, plan: &Plan, facts: Facts, now: Moment) -> Turn {
     if mutant::is_on("nothing starts by itself") {
         known.due = None;
     }
-    let (start, idle_anew_at) = carry_out(&mut known, facts.workspace, now, &mut happened);
+    let (start, idle_anew_at) = carry_out(&mut known, facts, now, &mut happened);
     known.last = happened.last().cloned().or(known.last);
     let next = plan.next(known.evaluated_until.max(now));
     let retry = known.due.as_ref().filter(|due| !due.trying && !start).map(|due| due.ask_again_at(now));
@@ -215,7 +215,8 @@ pub(super) fn unused(last_used: Moment, pause_after: Limit, at: Moment) -> Optio
 }
 
 /// Returns whether the start that is due is to be begun, and whether it found the workspace running.
-fn carry_out(known: &mut Known, workspace: Workspace, now: Moment, happened: &mut Vec<Last>) -> (bool, Option<Moment>) {
+fn carry_out(known: &mut Known, facts: Facts, now: Moment, happened: &mut Vec<Last>) -> (bool, Option<Moment>) {
+    let workspace = facts.workspace;
     let Some(mut due) = known.due.take() else { return (false, None) };
     let mut end = |outcome| happened.push(Last { at: due.at, outcome });
     match (due.trying, workspace) {
@@ -245,6 +246,11 @@ fn carry_out(known: &mut Known, workspace: Workspace, now: Moment, happened: &mu
     }
     if !known.plan.names(due.at) {
         end(Outcome::Changed);
+        return (false, None);
+    }
+    // The org may pause them sooner since.
+    if let Some(NoStart::Unused { since }) = unused(facts.last_used, facts.pause_after, due.at) {
+        end(Outcome::Paused { since });
         return (false, None);
     }
     let over = due.at + GRACE;

@@ -101,6 +101,20 @@ fn s2a_unused_for_too_long_it_pauses_until_it_is_used_again() {
 }
 
 #[test]
+fn s2a_one_that_is_tried_again_pauses_where_the_org_pauses_sooner_since() {
+    let plan = plan("09:00", ALL, "UTC");
+    let mut due = turn(looked(&plan, "2026-11-24T08:00:00Z"), &plan, facts(Workspace::Off), at("2026-11-24T09:00:00Z"));
+    assert!(due.start);
+    due.known.began();
+    let failed = turn(due.known, &plan, facts(Workspace::Failed), at("2026-11-24T09:01:00Z"));
+    let sooner = Facts { pause_after: WEEK, ..facts(Workspace::Failed) };
+    let again = turn(failed.known, &plan, sooner, at("2026-11-24T10:00:00Z"));
+    let since = at("2026-11-01T00:00:00Z");
+    assert!(!again.start);
+    assert_eq!(outcomes(&again), [("2026-11-24T09:00:00Z".into(), Outcome::Paused { since })]);
+}
+
+#[test]
 fn s3_found_running_the_idle_clock_counts_anew_and_nothing_else() {
     let plan = plan("09:00", ALL, "UTC");
     for workspace in [Workspace::Running, Workspace::Starting] {
