@@ -37,13 +37,15 @@ impl Store {
         self.keep("REPLACE INTO activity SELECT number, ?3 FROM workspace WHERE user = ?1 AND name = ?2", ledgers).await
     }
 
-    /// Returns what is known of the schedules of all workspaces.
+    /// Returns what is known of the schedules of workspaces, but for those that were removed: declared again they are new,
+    /// and nothing is made up (rule S2).
     ///
     /// # Errors
     /// As [`StoreError`] says.
     pub async fn schedules(&self) -> Result<Kept, StoreError> {
         self.read(|tx| {
-            kept(tx, "SELECT w.user, w.name, s.known FROM schedule s JOIN workspace w ON w.number = s.workspace")
+            let of_all = "SELECT w.user, w.name, s.known FROM schedule s JOIN workspace w ON w.number = s.workspace";
+            kept(tx, &format!("{of_all} WHERE w.removed_at IS NULL"))
         })
         .await
     }
@@ -233,6 +235,15 @@ mod tests {
         assert!(store.keep_ledgers(some(&[(&alice, "6"), (&bob, "no json")])).await.is_err());
         assert_eq!(store.ledgers().await.unwrap()[&alice], "1", "all or nothing");
         store.keep_ledgers(Kept::new()).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn s2_the_schedule_of_one_that_was_removed_is_not_taken_up() {
+        let (store, alice, bob) = store().await;
+        let both = Kept::from([(alice.clone(), "5".to_owned()), (bob.clone(), "6".to_owned())]);
+        store.keep_schedules(both).await.unwrap();
+        store.mark_removed(&bob, Some(Moment::UNIX_EPOCH)).await.unwrap();
+        assert_eq!(store.schedules().await.unwrap(), Kept::from([(alice, "5".to_owned())]));
     }
 
     #[tokio::test]

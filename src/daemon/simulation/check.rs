@@ -74,19 +74,14 @@ impl World {
         self.write_files();
         self.pass(Duration::from_secs(1))?;
         self.ask(super::people::What::Reload(self.declared.clone()));
-        // Also those from before a boot.
-        let mut held: BTreeSet<_> = self.host.visitors.held().into_iter().collect();
-        if let Some(hearthd) = &self.hearthd {
-            let snapshot = hearthd.snapshot();
-            let all = snapshot.workspaces.values();
-            held.extend(all.filter(|view| view.activity.held_until.is_some()).map(|view| view.id.clone()));
-        }
-        for id in held {
-            self.ask(super::people::What::Release(id));
-        }
+        self.release();
         self.host.visitors.leave();
         let settled = SETTLED.min(self.size.rest / 2);
         self.pass(settled)?;
+        // Also those from before a boot, which are shown when the container runs again.
+        if self.release() {
+            self.pass(Duration::from_secs(1))?;
+        }
         self.watchman.predict();
         self.pass(self.size.rest - settled)?;
         if let Some(id) = self.watchman.still_on().filter(|_| settled == SETTLED) {
@@ -102,6 +97,20 @@ impl World {
         }
         self.at_rest()?;
         self.nobody_tells()
+    }
+
+    /// Has all holds released; returns whether there were any.
+    fn release(&mut self) -> bool {
+        let mut held: BTreeSet<_> = self.host.visitors.held().into_iter().collect();
+        if let Some(hearthd) = &self.hearthd {
+            let snapshot = hearthd.snapshot();
+            let all = snapshot.workspaces.values();
+            held.extend(all.filter(|view| view.activity.held_until.is_some()).map(|view| view.id.clone()));
+        }
+        for id in &held {
+            self.ask(super::people::What::Release(id.clone()));
+        }
+        !held.is_empty()
     }
 
     /// What nobody tells of is noticed all the same, a little later.
