@@ -9,13 +9,10 @@ use super::caller::Caller;
 use super::error::{ApiError, ApiResult};
 use super::extract::Options;
 use super::shape;
-use super::wire::{AuditLine, ErrorBody};
+use super::wire::{AUDIT_LINES, AUDIT_LINES_AT_MOST, AuditLine, ErrorBody};
 use crate::access::{DaemonVerb, check_daemon};
 use crate::model::{Moment, WorkspaceId};
 use crate::store::AuditFilter;
-
-const LIMIT: u32 = 200;
-const MOST: u32 = 10_000;
 
 /// Which lines of the audit log.
 #[derive(Debug, Default, Deserialize)]
@@ -37,7 +34,7 @@ pub(super) async fn list(
 ) -> ApiResult<Json<Vec<AuditLine>>> {
     check_daemon(&context.handle.settings(), &caller.0, DaemonVerb::ReadAudit)?;
     let AuditOptions { since, workspace, limit } = options;
-    let filter = AuditFilter { since, workspace, limit: limit.unwrap_or(LIMIT).min(MOST) };
+    let filter = AuditFilter { since, workspace, limit: limit.unwrap_or(AUDIT_LINES).min(AUDIT_LINES_AT_MOST) };
     let lines = context.outside.store.audit_log(filter).await;
     let lines = lines.map_err(|error| ApiError::internal("reading the audit log", &error.into()))?;
     Ok(Json(lines.into_iter().map(shape::audit_line).collect()))

@@ -2,11 +2,13 @@
 //!
 //! Times are RFC 3339 in UTC, durations in seconds, sizes in bytes; what is absent is `null`, never left out.
 
+mod audit;
 mod settings;
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+pub use audit::{AUDIT_LINES, AUDIT_LINES_AT_MOST, AuditLine};
 pub use settings::{
     Away, LastStart, NoStart, Schedule, ScheduleDay, Setting, SettingsChanged, SettingsEffect, SettingsRequest,
     TakesEffect,
@@ -424,24 +426,6 @@ pub struct GitKey {
     #[schema(value_type = String)]
     pub user: UserName,
     pub public_key: String,
-}
-
-/// One line of the audit log, as `GET /v1/audit` lists the latest, in their order.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
-pub struct AuditLine {
-    #[schema(value_type = String, format = DateTime)]
-    pub at: Moment,
-    pub who: String,
-    /// `host`, `inside alice/main`, `gateway 192.0.2.7`, `hearthd`.
-    pub from: String,
-    /// `start`, `stop`, `enter`, …
-    pub what: String,
-    #[schema(value_type = Option<String>)]
-    pub workspace: Option<WorkspaceId>,
-    pub before: Option<String>,
-    pub after: Option<String>,
-    /// `ok`, or the error's text.
-    pub result: String,
 }
 
 /// Every error's body.

@@ -3,7 +3,7 @@
 use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
 
-use crate::api::wire::AuditLine;
+use crate::api::wire::{AUDIT_LINES, AUDIT_LINES_AT_MOST, AuditLine};
 use crate::cli::Context;
 use crate::cli::error::Result;
 use crate::cli::render::Style;
@@ -30,19 +30,14 @@ impl Args {
     pub(crate) async fn run(self, context: &Context) -> Result<()> {
         let lines: Vec<AuditLine> = context.client()?.get(&self.path()).await?;
         let out = context.out;
-        if lines.len() >= self.limit().min(MOST) as usize {
+        if lines.len() >= self.limit().min(AUDIT_LINES_AT_MOST) as usize {
             out.say(format_args!("these are the last {}: there may be older ones", lines.len()));
         }
         out.print_as(&lines, |lines| text(lines, &TimeZone::system(), out.colours))
     }
-}
 
-/// What the API gives at most.
-const MOST: u32 = 10_000;
-
-impl Args {
     fn limit(&self) -> u32 {
-        self.limit.unwrap_or(if self.since.is_some() { MOST } else { 200 })
+        self.limit.unwrap_or(if self.since.is_some() { AUDIT_LINES_AT_MOST } else { AUDIT_LINES })
     }
 
     fn path(&self) -> String {

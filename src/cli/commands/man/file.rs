@@ -17,8 +17,8 @@ const DESCRIPTION: &[&str] = &[
      `systemctl reload hearth` and `hearth config reload` do that at once, and answer when it is done. One that would \
      take workspaces away must stand for 20 seconds or be reloaded by hand. What is not accepted changes nothing, and \
      `hearth status` shows it until it is mended.",
-    "Policy, cpus, memory, pids, secrets, Git hosts and names reach workspaces that run; image, env, mounts, ports, runtime, shm, gpus, user and \
-     network isolation reach them at their next build, and `hearth list` says outdated until then. Values in a \
+    "Policy, cpus, memory, pids, secrets, Git hosts and names reach workspaces that run; image, env, mounts, ports, \
+     runtime, shm, gpus, user and network isolation reach them at their next build, and `hearth list` says outdated until then. Values in a \
      workspace's table win over its user's, and those over its org's; members' own settings (`hearth set`) win over all \
      three, within what the org allows.",
     "Others than root must not be able to write these files or the directories above them, nor read the secret files \
