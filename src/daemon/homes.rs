@@ -74,9 +74,9 @@ impl Reconciler {
         self.executor.store().trash_home(&home).await.map_err(|error| failed(&error))?;
         info!(workspace = %id, "home `{}` goes to the trash, {} deleted it; it can be restored until {until:.0}", home.volume, home.by);
         if let Some(tracked) = self.world.workspaces.get_mut(id) {
-            let is_current = tracked.record.home.take_if(|current| current.volume == home.volume).is_some();
             // Should its container be found again, it is not to run on a home of the trash.
-            if is_current && (tracked.lost.take().is_some() | tracked.record.container.take().is_some()) {
+            if tracked.record.home.take_if(|current| current.volume == home.volume).is_some() {
+                (tracked.lost, tracked.record.container) = (None, None);
                 self.forget_container(id).await;
             }
         }

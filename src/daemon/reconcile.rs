@@ -395,7 +395,7 @@ impl Reconciler {
         let number = store.begin_build(id, reason, &requester, &image, now).await.map_err(|error| failed(&error))?;
         tracked.log = Some(self.executor.tools.logs.open(tracked.record.number, number));
         (tracked.taken_up, tracked.awaited) = (false, false);
-        let own = (requester == Requester::hearthd()).then(|| requester.clone());
+        let by_itself = requester == Requester::hearthd();
         tracked.queued = Some(BuildRecord {
             number,
             reason,
@@ -419,8 +419,8 @@ impl Reconciler {
             self.set_power(id, Power::On).await;
         }
         // What people ask for is noted where they ask.
-        if let Some(who) = own {
-            let after = Some(format!("build {number}, {reason}"));
+        if by_itself {
+            let (who, after) = (Requester::hearthd(), Some(format!("build {number}, {reason}")));
             let (workspace, result) = (Some(id), "ok".to_owned());
             self.executor.note(Deed { who, what: "start", workspace, before: None, after, result }).await;
         }

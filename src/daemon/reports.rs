@@ -80,7 +80,7 @@ impl Reconciler {
                 // One that was cut off may have left a container, which the next look shows.
                 let cut_off = matches!(outcome, Outcome::Interrupted { .. });
                 let Some(build) = tracked.built(outcome, now) else { return };
-                // What an earlier try of it made, that was cut off, is no workspace (rule L8).
+                // What this build, or a try of it that was cut off, made and left is no workspace (rule L8).
                 let failed = build.result.is_some_and(|result| result != BuildResult::Ok);
                 if failed && tracked.record.container.take_if(|container| container.build == build.number).is_some() {
                     self.forget_container(id).await;
@@ -89,19 +89,11 @@ impl Reconciler {
                 self.executor.save_build(id, &build).await;
                 say(id, &build, now);
                 let none = tracked.observed == Observed::None;
-                let forget =
-                    none && !cut_off && !mutant::is_on("built anew without end") && tracked.record.container.is_some();
                 let off = none && tracked.queued.is_none();
-                if forget {
-                    // What this build made and could not remove is not what was lost.
-                    let before = tracked.record.container.take();
-                    tracked.lost = before.filter(|container| container.build != build.number);
-                    // A hearthd that starts meanwhile tries once more, and finds the lost one again if it is back.
-                    if tracked.lost.is_none() {
-                        self.forget_container(id).await;
-                    }
+                // It stays in the database: a hearthd that starts meanwhile tries once more, and finds it if it is back.
+                if none && !cut_off && !mutant::is_on("built anew without end") {
+                    tracked.lost = tracked.record.container.take().or(tracked.lost.take());
                 }
-                let Some(tracked) = self.world.workspaces.get_mut(id) else { return };
                 if off && build.result == Some(BuildResult::Cancelled) && tracked.record.power == Power::On {
                     self.set_power(id, Power::Off { why: OffReason::Stopped }).await;
                 }

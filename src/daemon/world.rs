@@ -88,7 +88,7 @@ pub(super) struct Shown {
 pub(super) struct Tried {
     pub(super) made_of: Option<SpecSummary>,
     pub(super) injected: Option<String>,
-    /// When it is due again, in spans of the boot clock: Docker cut it off.
+    /// When it is due again, in spans of the boot clock: it failed, or Docker cut it off.
     pub(super) again_at: Option<Duration>,
 }
 

@@ -44,8 +44,9 @@ impl Store {
     /// As [`StoreError`] says.
     pub async fn schedules(&self) -> Result<Kept, StoreError> {
         self.read(|tx| {
-            let of_all = "SELECT w.user, w.name, s.known FROM schedule s JOIN workspace w ON w.number = s.workspace";
-            kept(tx, &format!("{of_all} WHERE w.removed_at IS NULL"))
+            let sql = "SELECT w.user, w.name, s.known FROM schedule s JOIN workspace w ON w.number = s.workspace
+                       WHERE w.removed_at IS NULL";
+            kept(tx, sql)
         })
         .await
     }

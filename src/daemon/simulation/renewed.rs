@@ -104,6 +104,12 @@ impl Host {
         *self.goes.lock().unwrap() = Some((of, ran));
     }
 
+    fn begin_renewals_that_never_end(&mut self) {
+        self.rotate("second");
+        self.has(" inject", endless());
+        self.reload();
+    }
+
     fn state(&self) -> StateName {
         state(&self.world, &self.id).name()
     }
@@ -127,9 +133,7 @@ fn c6_a_secret_that_changed_is_renewed_once() {
 #[test]
 fn x4_c5_a_workspace_that_never_ends_its_renewal_does_not_hold_up_the_reload() {
     let mut host = Host::new();
-    host.rotate("second");
-    host.has("inject", endless());
-    host.reload();
+    host.begin_renewals_that_never_end();
     host.pass(35);
     assert_eq!(host.world.people.unanswered(), None);
     // It is not tried again and again, but by the next, and in a while.
@@ -152,9 +156,7 @@ fn x4_a_workspace_that_never_ends_its_renewal_is_stopped_at_once() {
             host.has("personalize", endless());
             host.world.ask(What::Personalize(host.id.clone()));
         } else {
-            host.rotate("second");
-            host.has("inject", endless());
-            host.reload();
+            host.begin_renewals_that_never_end();
         }
         host.pass(2);
         host.world.ask(What::Stop(host.id.clone()));
@@ -204,9 +206,7 @@ fn c6_a_renewal_that_failed_is_made_at_the_next_reload_or_in_a_while() {
 #[test]
 fn c6_one_that_is_paused_during_its_renewal_has_it_when_it_goes_on() {
     let mut host = Host::new();
-    host.rotate("second");
-    host.has(" inject", endless());
-    host.reload();
+    host.begin_renewals_that_never_end();
     host.pass(5);
     let container = host.container();
     host.world.host.engine.set_paused(&container, true).unwrap();
@@ -220,9 +220,7 @@ fn c6_one_that_is_paused_during_its_renewal_has_it_when_it_goes_on() {
 #[test]
 fn x4_c7_what_others_set_does_not_wait_for_a_renewal_that_never_ends() {
     let mut host = Host::with(2);
-    host.rotate("second");
-    host.has(" inject", endless());
-    host.reload();
+    host.begin_renewals_that_never_end();
     host.pass(35);
     let before = host.begun();
     let edits = Edits { set: [("memory".to_owned(), "1GiB".into())].into(), ..Edits::default() };
@@ -249,9 +247,7 @@ fn x4_c5_a_reload_does_not_wait_for_what_is_begun_in_workspaces_after_it_was_the
 fn c6_sixteen_are_renewed_at_a_time() {
     let mut host = Host::with(40);
     let before = host.begun();
-    host.rotate("second");
-    host.has(" inject", endless());
-    host.reload();
+    host.begin_renewals_that_never_end();
     host.pass(5);
     assert_eq!(host.begun(), before + 16);
     host.pass(30);
