@@ -29,11 +29,19 @@ pub(super) async fn list(
     Named(id): Named,
 ) -> ApiResult<Json<Vec<BuildDetail>>> {
     reach(&context, &caller, Verb::Logs, &id)?;
-    let builds = match context.outside.store.builds(&id, BUILDS_KEPT).await {
+    let mut builds = match context.outside.store.builds(&id, BUILDS_KEPT).await {
         Ok(builds) => builds,
         Err(StoreError::NoSuchWorkspace(_)) => Vec::new(),
         Err(error) => return Err(ApiError::internal("reading the builds", &error.into())),
     };
+    // The database hears of it first: who asks for the workspace next is to hear the same.
+    let snapshot = context.handle.snapshot();
+    let shown = snapshot.workspaces.get(&id).and_then(|view| view.build.as_ref());
+    for build in &mut builds {
+        if let Some(shown) = shown.filter(|shown| shown.number == build.number) {
+            build.clone_from(shown);
+        }
+    }
     Ok(Json(builds.iter().map(shape::build_detail).collect()))
 }
 

@@ -14,7 +14,7 @@ use super::error::{Error, Kind, Result};
 use super::render::progress::Progress;
 use super::render::visible::{self, Lines};
 use super::render::width;
-use crate::api::wire::{BuildDetail, WorkspaceDetail};
+use crate::api::wire::BuildDetail;
 use crate::model::{BuildNumber, BuildResult, Moment, Stage, WorkspaceId};
 
 /// The exit code of a command that was left with Ctrl-C, as shells have it.
@@ -206,22 +206,17 @@ impl<'a> Watch<'a> {
     }
 
     async fn look(&mut self) -> Result<BuildDetail> {
-        let Watched { workspace, build, .. } = self.watched;
+        let Watched { workspace, build, until, .. } = self.watched;
         let builds: Vec<BuildDetail> = self.client.get(&format!("/v1/workspaces/{workspace}/builds")).await?;
         self.lost = None;
-        let found = builds.into_iter().find(|one| one.build.number == build).ok_or_else(|| {
+        let mut found = builds.into_iter().find(|one| one.build.number == build).ok_or_else(|| {
             Error::new(Kind::NotFound, format!("build {build} of `{workspace}` is not there any more"))
                 .hint(format!("hearth show {workspace}"))
         })?;
-        if self.watched.until == Until::HooksEnded { self.hooks_of(found).await } else { Ok(found) }
-    }
-
-    /// Of hooks that are run again only the workspace itself tells; the build is recorded anew when they have ended.
-    async fn hooks_of(&self, build: BuildDetail) -> Result<BuildDetail> {
-        let path = format!("/v1/workspaces/{}", self.watched.workspace);
-        let WorkspaceDetail { summary, mut stages, .. } = self.client.get(&path).await?;
-        stages.retain(|stage| stage.stage == Stage::Personalize);
-        Ok(BuildDetail { stages, warnings: summary.warnings, ..build })
+        if until == Until::HooksEnded {
+            found.stages.retain(|stage| stage.stage == Stage::Personalize);
+        }
+        Ok(found)
     }
 
     fn reached(&self, build: &BuildDetail) -> bool {

@@ -78,6 +78,8 @@ pub(super) struct Reconciler {
     pub(super) started_at: Moment,
     pub(super) reload_waiters: Vec<LineWaiter<Reloaded>>,
     pub(super) set_waiters: Vec<LineWaiter<SettingsChanged>>,
+    /// What happened, to be told when the snapshot shows it.
+    told: Vec<Event>,
     /// See [`Snapshot::foreign`].
     pub(super) foreign: Vec<String>,
     pub(super) looks: Looks,
@@ -117,6 +119,7 @@ impl Reconciler {
             started_at,
             reload_waiters: Vec::new(),
             set_waiters: Vec::new(),
+            told: Vec::new(),
             foreign: Vec::new(),
             looks,
             parked: Vec::new(),
@@ -231,7 +234,7 @@ impl Reconciler {
         let sample_in = self.sample(now).min(self.measure_homes(now));
         let keep_in = self.keep_ledgers_if_due(now).await;
         self.world.close_logs();
-        // Whoever has an answer finds what it says in the snapshot.
+        // Whoever has an answer, or hears of something, finds it in the snapshot.
         self.publish(now);
         self.answer_waiters();
         // The watchdog is fed by turns.
@@ -352,11 +355,15 @@ impl Reconciler {
             started_at: self.started_at,
         };
         self.outlets.snapshot.send_replace(Arc::new(snapshot));
+        for event in self.told.drain(..) {
+            // Nobody listening is no error.
+            let _ = self.outlets.events.send(event);
+        }
     }
 
-    pub(super) fn emit(&self, event: Event) {
-        // Nobody listening is no error.
-        let _ = self.outlets.events.send(event);
+    /// Tells those who listen, at the end of this turn.
+    pub(super) fn emit(&mut self, event: Event) {
+        self.told.push(event);
     }
 
     fn answer_waiters(&mut self) {

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::api::testing::{World, account, at};
 use crate::handle::EngineView;
-use crate::model::{BuildNumber, BuildReason, BuildRecord, Requester, Stage, StageTiming, State};
+use crate::model::{BuildNumber, BuildReason, BuildRecord, BuildResult, Requester, Stage, StageTiming, State};
 
 async fn listed(world: &World, who: &str) -> Vec<String> {
     let answer = world.ask_as(&account(who), "GET", "/v1/workspaces", "").await;
@@ -116,6 +116,25 @@ async fn x1_what_is_hidden_looks_exactly_like_what_is_not_there() {
         (answer.status, answer.text.replace(name, "NAME"))
     };
     assert_eq!(ask("alice").await, ask("nobody").await);
+}
+
+/// The database is told first, what everybody sees a moment later: who asks both hears the same.
+#[tokio::test]
+async fn a_build_is_listed_as_the_workspace_is_shown() {
+    let world = World::new();
+    world.record("alice/main").await;
+    let id = "alice/main".parse().unwrap();
+    let store = &world.context.outside.store;
+    let mut ended = store.build(&id, BuildNumber(1)).await.unwrap();
+    let shown = BuildRecord { stage: Some(Stage::Personalize), ..ended.clone() };
+    (ended.stage, ended.ended_at, ended.result) = (None, Some(at(9)), Some(BuildResult::Ok));
+    store.update_build(&id, &ended).await.unwrap();
+    world.change("alice/main", |view| view.build = Some(shown));
+    let builds = async || world.ask_as(&account("dana"), "GET", "/v1/workspaces/alice/main/builds", "").await.json();
+    let of = |builds: Value| (builds[0]["stage"].clone(), builds[0]["result"].clone());
+    assert_eq!(of(builds().await), (json!("personalize"), Value::Null));
+    world.change("alice/main", |view| view.build = Some(ended));
+    assert_eq!(of(builds().await), (Value::Null, json!("ok")));
 }
 
 #[tokio::test]

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::faults::Weather;
+use super::hearthd::Hearthd;
 use super::people::Expected;
 use super::steps::{NAME_TAKEN, RUMMAGED, VOLUME_MADE};
 use super::watchman::{Broken, Invariant, workspace_of};
@@ -53,6 +54,9 @@ impl World {
         let now = self.passed();
         if let Some(what) = self.host.timetable.wrong() {
             self.watchman.broken(Invariant::StartsAsAllowed, what);
+        }
+        if let Some(what) = self.hearthd.as_ref().and_then(Hearthd::unseen) {
+            self.watchman.broken(Invariant::Because, what);
         }
         if let Some(what) = self.people.overdue(now, self.away_since()) {
             self.watchman.broken(Invariant::Answered, what);

@@ -26,6 +26,7 @@ use crate::daemon::watch::{self, Judged, Watching};
 use crate::docker::Engine;
 use crate::docker::fake::FakeEngine;
 use crate::handle::{Event, Handle, RequestError, Snapshot};
+use crate::model::State;
 use crate::store::inline::Database;
 
 /// What outlives a hearthd.
@@ -61,6 +62,8 @@ pub(super) struct Hearthd {
     clock: HostClock,
     /// Turns of the loop.
     pub(super) turns: Arc<Mutex<u64>>,
+    /// What was told and could not be seen by who heard it.
+    unseen: Arc<Mutex<Option<String>>>,
 }
 
 /// More turns than that are not made at one moment.
@@ -107,14 +110,20 @@ impl Hearthd {
             assert!(at.1 < MOST_TURNS, "the loop turns and turns, and no time passes");
             timetable.turned(&watched.snapshot(), &watched.settings());
         };
-        let (mut events, visitors) = (handle.events(), host.visitors.clone());
+        let (mut events, listening, visitors) = (handle.events(), handle.clone(), host.visitors.clone());
+        let unseen = Arc::new(Mutex::new(None));
         let running = {
             let _context = runtime.enter();
+            let unseen = unseen.clone();
             tasks.spawn(async move {
                 loop {
                     match events.recv().await {
                         Ok(Event::AutoOff { workspace, .. }) => visitors.warned(&workspace),
-                        Ok(_) => {}
+                        Ok(event) => {
+                            if let Some(what) = not_to_be_seen(&event, &listening.snapshot()) {
+                                *unseen.lock().unwrap_or_else(PoisonError::into_inner) = Some(what);
+                            }
+                        }
                         Err(RecvError::Lagged(missed)) => panic!("{missed} events came too fast"),
                         Err(RecvError::Closed) => return,
                     }
@@ -123,7 +132,12 @@ impl Hearthd {
             tasks.spawn(reconciler.run(inlets, stop.clone(), turned))
         };
         let (answers, clock) = (Answers::default(), host.clock.clone());
-        Ok(Self { runtime, between, handle, hangups, watching, answers, stop, tasks, running, clock, turns })
+        Ok(Self { runtime, between, handle, hangups, watching, answers, stop, tasks, running, clock, turns, unseen })
+    }
+
+    /// Returns what was told before it could be seen.
+    pub(super) fn unseen(&self) -> Option<String> {
+        self.unseen.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Lets it run for some time.
@@ -221,4 +235,14 @@ async fn begin(host: &Host, between: &Between) -> Result<Begun, String> {
     let judged = Judged { hash: judged, settings: Arc::new(settings) };
     let assembled = assemble(surroundings, judged, view).await;
     Ok((assembled.map_err(|error| format!("{error:#}"))?, stop, tasks, hangups))
+}
+
+/// Returns what an event tells and the snapshot does not show yet.
+fn not_to_be_seen(event: &Event, snapshot: &Snapshot) -> Option<String> {
+    let Event::Built { workspace, build, .. } = event else { return None };
+    let view = snapshot.workspaces.get(workspace)?;
+    let record = view.build.as_ref().filter(|record| record.number == *build)?;
+    let under_way = matches!(view.state, State::Building { build: shown, .. } if shown == *build);
+    (under_way || record.result.is_none())
+        .then(|| format!("build {build} of {workspace} is told to have ended, and is shown as {:?}", view.state))
 }
