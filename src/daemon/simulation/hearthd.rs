@@ -26,7 +26,6 @@ use crate::daemon::watch::{self, Judged, Watching};
 use crate::docker::Engine;
 use crate::docker::fake::FakeEngine;
 use crate::handle::{Event, Handle, RequestError, Snapshot};
-use crate::model::State;
 use crate::store::inline::Database;
 
 /// What outlives a hearthd.
@@ -242,7 +241,6 @@ fn not_to_be_seen(event: &Event, snapshot: &Snapshot) -> Option<String> {
     let Event::Built { workspace, build, .. } = event else { return None };
     let view = snapshot.workspaces.get(workspace)?;
     let record = view.build.as_ref().filter(|record| record.number == *build)?;
-    let under_way = matches!(view.state, State::Building { build: shown, .. } if shown == *build);
-    (under_way || record.result.is_none())
-        .then(|| format!("build {build} of {workspace} is told to have ended, and is shown as {:?}", view.state))
+    let what = || format!("build {build} of {workspace} is told to have ended, and is shown as {:?}", view.state);
+    record.result.is_none().then(what)
 }
