@@ -105,9 +105,9 @@ pub(super) fn effective_value(row: Row) -> wire::EffectiveValue {
 }
 
 /// Returns a line of the audit log.
-pub(super) fn audit_line(entry: AuditEntry) -> wire::AuditLine {
+pub(super) fn audit_line((number, entry): (i64, AuditEntry)) -> wire::AuditLine {
     let AuditEntry { at, who, from, what, workspace, before, after, result } = entry;
-    wire::AuditLine { at, who: who.0, from, what, workspace, before, after, result }
+    wire::AuditLine { number, at, who: who.0, from, what, workspace, before, after, result }
 }
 
 fn stages(record: &BuildRecord) -> Vec<StageTime> {

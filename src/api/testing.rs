@@ -284,8 +284,8 @@ impl World {
 
     /// Returns every line of the audit log as `who, from: what workspace: before → after: result`.
     pub(crate) async fn audited(&self) -> Vec<String> {
-        let filter = AuditFilter { since: None, workspace: None, limit: 1000 };
-        let line = |entry: AuditEntry| {
+        let filter = AuditFilter { since: None, workspace: None, before: None, limit: 1000 };
+        let line = |(_, entry): (i64, AuditEntry)| {
             let workspace = entry.workspace.map(|id| id.to_string()).unwrap_or_default();
             let [before, after] = [entry.before, entry.after].map(|text| text.unwrap_or("-".into()));
             format!("{}, {}: {} {workspace}: {before} → {after}: {}", entry.who, entry.from, entry.what, entry.result)

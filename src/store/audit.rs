@@ -23,6 +23,8 @@ const TEXT_KEPT: usize = 4096;
 pub struct AuditFilter {
     pub since: Option<Moment>,
     pub workspace: Option<WorkspaceId>,
+    /// Those with a lower number.
+    pub before: Option<i64>,
     /// At most so many, the latest ones.
     pub limit: u32,
 }
@@ -63,16 +65,17 @@ impl Store {
         .await
     }
 
-    /// Returns the latest entries that the filter lets through, in the order in which they were made.
+    /// Returns the latest entries that the filter lets through with their numbers, in the order in which they were made.
     ///
     /// # Errors
     /// As [`StoreError`] says.
-    pub async fn audit_log(&self, filter: AuditFilter) -> Result<Vec<AuditEntry>, StoreError> {
+    pub async fn audit_log(&self, filter: AuditFilter) -> Result<Vec<(i64, AuditEntry)>, StoreError> {
         self.read(move |tx| {
             let mut statement = tx.prepare_cached(
                 "SELECT * FROM (SELECT * FROM audit
                                 WHERE (:since IS NULL OR at >= :since)
                                   AND (:workspace IS NULL OR workspace = :workspace)
+                                  AND (:before IS NULL OR number < :before)
                                 ORDER BY number DESC LIMIT :limit)
                  ORDER BY number",
             )?;
@@ -81,6 +84,7 @@ impl Store {
                     named_params! {
                         ":since": filter.since.map(At),
                         ":workspace": filter.workspace.map(Word),
+                        ":before": filter.before,
                         ":limit": filter.limit,
                     },
                     entry,
@@ -92,10 +96,10 @@ impl Store {
     }
 }
 
-fn entry(row: &Row<'_>) -> rusqlite::Result<AuditEntry> {
+fn entry(row: &Row<'_>) -> rusqlite::Result<(i64, AuditEntry)> {
     let (At(at), Word(who)) = (row.get("at")?, row.get("who")?);
     let workspace: Option<Word<WorkspaceId>> = row.get("workspace")?;
-    Ok(AuditEntry {
+    let entry = AuditEntry {
         at,
         who,
         from: row.get("source")?,
@@ -104,7 +108,8 @@ fn entry(row: &Row<'_>) -> rusqlite::Result<AuditEntry> {
         before: row.get("before")?,
         after: row.get("after")?,
         result: row.get("result")?,
-    })
+    };
+    Ok((row.get("number")?, entry))
 }
 
 fn cut(mut text: String) -> String {
@@ -134,7 +139,7 @@ mod tests {
     }
 
     fn all() -> AuditFilter {
-        AuditFilter { since: None, workspace: None, limit: 1000 }
+        AuditFilter { since: None, workspace: None, before: None, limit: 1000 }
     }
 
     #[tokio::test]
@@ -144,12 +149,18 @@ mod tests {
         for entry in &given {
             store.audit(entry.clone()).await.unwrap();
         }
-        assert_eq!(store.audit_log(all()).await.unwrap(), given);
-        let since = AuditFilter { since: Some(given[1].at), ..all() };
-        assert_eq!(store.audit_log(since).await.unwrap(), given[1..]);
+        let log = async |filter| -> Vec<_> {
+            let (numbers, entries): (Vec<_>, Vec<_>) = store.audit_log(filter).await.unwrap().into_iter().unzip();
+            assert!(numbers.is_sorted());
+            entries
+        };
+        assert_eq!(log(all()).await, given);
+        assert_eq!(log(AuditFilter { since: Some(given[1].at), ..all() }).await, given[1..]);
         let bobs = AuditFilter { workspace: Some("bob/main".parse().unwrap()), ..all() };
-        assert_eq!(store.audit_log(bobs).await.unwrap(), given[2..]);
-        assert_eq!(store.audit_log(AuditFilter { limit: 1, ..all() }).await.unwrap(), given[2..]);
+        assert_eq!(log(bobs).await, given[2..]);
+        assert_eq!(log(AuditFilter { limit: 1, ..all() }).await, given[2..]);
+        let last = store.audit_log(AuditFilter { limit: 1, ..all() }).await.unwrap()[0].0;
+        assert_eq!(log(AuditFilter { before: Some(last), limit: 1, ..all() }).await, given[1..2]);
     }
 
     #[tokio::test]
@@ -198,7 +209,7 @@ mod tests {
             .await
             .unwrap();
         assert_eq!((rows, first), (ENTRIES_KEPT, 2));
-        let last = store.audit_log(AuditFilter { limit: 1, ..all() }).await.unwrap().remove(0);
+        let (_, last) = store.audit_log(AuditFilter { limit: 1, ..all() }).await.unwrap().remove(0);
         assert!(last.result.len() <= TEXT_KEPT + 3 && last.result.ends_with("é…"), "{}", last.result.len());
     }
 }

@@ -207,7 +207,7 @@ mod tests {
         let build = store.last_build(&workspaces[0].id).await.unwrap().unwrap();
         assert_eq!((build.number.0, build.stages.len(), build.warnings.len()), (3, 6, 1));
         assert_eq!(store.unfinished_builds().await.unwrap().len(), 1);
-        let everything = crate::store::AuditFilter { since: None, workspace: None, limit: 9 };
+        let everything = crate::store::AuditFilter { since: None, workspace: None, before: None, limit: 9 };
         assert_eq!(store.audit_log(everything).await.unwrap().len(), 1);
         assert_eq!(store.all_settings().await.unwrap().workspaces.len(), 1);
         assert_eq!(store.accepted_config().await.unwrap().unwrap().files.len(), 1);

@@ -8,11 +8,13 @@ use crate::model::{Moment, WorkspaceId};
 /// How many lines there are where nothing is said.
 pub const AUDIT_LINES: u32 = 200;
 /// How many are given at once.
-pub const AUDIT_LINES_AT_MOST: u32 = 10_000;
+pub const AUDIT_LINES_AT_MOST: u32 = 1_000;
 
 /// One line of the audit log, as `GET /v1/audit` lists the latest, in their order.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct AuditLine {
+    /// In the order in which they were made; `before=NUMBER` asks for those before it.
+    pub number: i64,
     #[schema(value_type = String, format = DateTime)]
     pub at: Moment,
     pub who: String,
