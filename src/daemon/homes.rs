@@ -77,7 +77,6 @@ impl Reconciler {
             // Should its container be found again, it is not to run on a home of the trash.
             if tracked.record.home.take_if(|current| current.volume == home.volume).is_some() {
                 (tracked.lost, tracked.record.container) = (None, None);
-                self.forget_container(id).await;
             }
         }
         self.world.homes.emptying.remove(&home.volume);

@@ -37,27 +37,26 @@ impl Store {
         self.keep("REPLACE INTO activity SELECT number, ?3 FROM workspace WHERE user = ?1 AND name = ?2", ledgers).await
     }
 
-    /// Returns what is known of the schedules of workspaces, but for those that were removed: declared again they are new,
-    /// and nothing is made up (rule S2).
+    /// Returns what is known of the schedules of workspaces; none of one that was removed: declared again it is new, and
+    /// nothing is made up (rule S2).
     ///
     /// # Errors
     /// As [`StoreError`] says.
     pub async fn schedules(&self) -> Result<Kept, StoreError> {
         self.read(|tx| {
-            let sql = "SELECT w.user, w.name, s.known FROM schedule s JOIN workspace w ON w.number = s.workspace
-                       WHERE w.removed_at IS NULL";
-            kept(tx, sql)
+            kept(tx, "SELECT w.user, w.name, s.known FROM schedule s JOIN workspace w ON w.number = s.workspace")
         })
         .await
     }
 
-    /// Replaces some, as [`keep_ledgers`](Self::keep_ledgers) does.
+    /// Replaces some, as [`keep_ledgers`](Self::keep_ledgers) does; those of removed ones are left out.
     ///
     /// # Errors
     /// As [`StoreError`] says; text that is not JSON is refused.
     pub async fn keep_schedules(&self, schedules: Kept) -> Result<(), StoreError> {
-        self.keep("REPLACE INTO schedule SELECT number, ?3 FROM workspace WHERE user = ?1 AND name = ?2", schedules)
-            .await
+        let sql = "REPLACE INTO schedule SELECT number, ?3 FROM workspace
+                   WHERE user = ?1 AND name = ?2 AND removed_at IS NULL";
+        self.keep(sql, schedules).await
     }
 
     /// Returns when containers ended without being asked.
@@ -242,9 +241,12 @@ mod tests {
     async fn s2_the_schedule_of_one_that_was_removed_is_not_taken_up() {
         let (store, alice, bob) = store().await;
         let both = Kept::from([(alice.clone(), "5".to_owned()), (bob.clone(), "6".to_owned())]);
-        store.keep_schedules(both).await.unwrap();
+        store.keep_schedules(both.clone()).await.unwrap();
         store.mark_removed(&bob, Some(Moment::UNIX_EPOCH)).await.unwrap();
-        assert_eq!(store.schedules().await.unwrap(), Kept::from([(alice, "5".to_owned())]));
+        store.keep_schedules(both).await.unwrap();
+        assert_eq!(store.schedules().await.unwrap(), Kept::from([(alice.clone(), "5".to_owned())]));
+        store.declare(&bob, &"acme".parse().unwrap(), Power::On, Moment::UNIX_EPOCH).await.unwrap();
+        assert_eq!(store.schedules().await.unwrap(), Kept::from([(alice, "5".to_owned())]), "declared again");
     }
 
     #[tokio::test]

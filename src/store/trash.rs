@@ -22,8 +22,8 @@ impl Store {
         .await
     }
 
-    /// Moves a home to the trash: it is its workspace's current one no more. One that lies there already gets the new
-    /// dates.
+    /// Moves a home to the trash: it is its workspace's current one no more, and a container that had it is forgotten,
+    /// so that it is not found again on it. One that lies there already gets the new dates.
     ///
     /// # Errors
     /// As [`StoreError`] says; the current home of another workspace is refused.
@@ -31,7 +31,10 @@ impl Store {
         let home = home.clone();
         self.write(move |tx| {
             let number = number(tx, &home.workspace)?;
-            tx.execute("DELETE FROM home WHERE workspace = ?1 AND volume = ?2", params![number, home.volume])?;
+            let sql = "DELETE FROM home WHERE workspace = ?1 AND volume = ?2";
+            if tx.execute(sql, params![number, home.volume])? > 0 {
+                tx.execute("DELETE FROM container WHERE workspace = ?1", [number])?;
+            }
             tx.execute(
                 "REPLACE INTO trash (volume, workspace, uid, gid, trashed_at, until, who, mounted_at)
                  VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
@@ -116,6 +119,7 @@ fn trashed(row: &Row<'_>) -> rusqlite::Result<Trashed> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::workspaces::tests::container;
     use crate::store::{HomeRecord, Power};
 
     fn at(second: i64) -> Moment {
@@ -177,6 +181,19 @@ mod tests {
         store.restore_home("a.home").await.unwrap_err();
         let state = (current(&store).await, store.trash().await.unwrap().len());
         assert_eq!(state, (Some(home("a.home-2")), 1), "a restore that fails changes nothing");
+    }
+
+    /// A container that is found again later is not to run on it.
+    #[tokio::test]
+    async fn l10_the_container_of_a_home_that_goes_to_the_trash_is_forgotten_with_it() {
+        let (store, alice) = (store().await, "alice/main".parse().unwrap());
+        store.set_container(&alice, Some(container("c"))).await.unwrap();
+        let recorded = async || store.workspaces().await.unwrap().remove(0).container;
+        let old = Trashed { volume: "a.home-0".into(), ..trashed("a.home", "alice/main") };
+        store.trash_home(&old).await.unwrap();
+        assert!(recorded().await.is_some(), "it has another home");
+        store.trash_home(&trashed("a.home", "alice/main")).await.unwrap();
+        assert_eq!(recorded().await, None);
     }
 
     #[tokio::test]

@@ -70,12 +70,15 @@ impl Store {
         .await
     }
 
-    /// Records since when no file declares the workspace.
+    /// Records since when no file declares the workspace: what is known of its schedule is forgotten.
     ///
     /// # Errors
     /// As [`StoreError`] says.
     pub async fn mark_removed(&self, id: &WorkspaceId, removed_at: Option<Moment>) -> Result<(), StoreError> {
         self.change(id, move |tx, number| {
+            if removed_at.is_some() {
+                tx.execute("DELETE FROM schedule WHERE workspace = ?1", [number])?;
+            }
             let sql = "UPDATE workspace SET removed_at = ?2 WHERE number = ?1";
             tx.execute(sql, params![number, removed_at.map(At)])
         })
@@ -249,7 +252,7 @@ fn home(row: &Row<'_>) -> rusqlite::Result<Option<HomeRecord>> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::model::OffReason;
 
@@ -263,7 +266,7 @@ mod tests {
         store.declare(&id.parse().unwrap(), &"acme".parse().unwrap(), power, at(now)).await.unwrap()
     }
 
-    fn container(id: &str) -> ContainerRecord {
+    pub(in crate::store) fn container(id: &str) -> ContainerRecord {
         ContainerRecord {
             id: id.into(),
             build: BuildNumber(3),
