@@ -72,7 +72,9 @@ pub enum Doing {
     Recovering {
         since: Moment,
     },
-    /// Something that leaves the state as it is: `personalize`, a change of limits.
+    /// Running `~/personalize` again, which leaves the state as it is.
+    Personalizing,
+    /// Bringing its limits or secrets in line, which leaves the state as it is.
     Tending,
 }
 
@@ -221,7 +223,7 @@ pub fn state(facts: &Facts<'_>) -> State {
         Some(Doing::Building { stage, since }) => return State::Building { build: number, stage, since },
         Some(Doing::Stopping { why, since }) => return State::Stopping { why, since },
         Some(Doing::Recovering { since }) => return State::Building { build: number, stage: Stage::Start, since },
-        Some(Doing::Tending) | None => {}
+        Some(Doing::Personalizing | Doing::Tending) | None => {}
     }
     if let Some(build) = facts.queued {
         return State::Queued { build: build.number, since: build.queued_at };
@@ -284,7 +286,7 @@ fn doing_text(doing: Doing) -> Cow<'static, str> {
         Doing::Stopping { why: StopReason::Failed, .. } => "it failed: what is left of it is removed".into(),
         Doing::Stopping { why: StopReason::Removed, .. } => "it was removed from the configuration".into(),
         Doing::Recovering { .. } => "its container is let run, with fresh secrets".into(),
-        Doing::Tending => "it runs".into(),
+        Doing::Personalizing | Doing::Tending => "it runs".into(),
     }
 }
 

@@ -12,7 +12,7 @@ use tracing::{error, info};
 
 use super::activity::{self, Memory};
 use super::clock::Clock;
-use super::execute::{Executor, UPDATES};
+use super::execute::{Executor, RENEWALS};
 use super::homes::Homes;
 use super::members;
 use super::reconcile::{Inlets, Outlets, Reconciler};
@@ -127,7 +127,8 @@ pub(super) async fn assemble(
         reports: reports_in,
         tasks,
         stopping: stop,
-        updates: Arc::new(Semaphore::new(UPDATES)),
+        renewals: Arc::new(Semaphore::new(RENEWALS)),
+        unsaved: Arc::default(),
     };
     let outlets = Outlets { snapshot, settings: settings_out, judged, events: events_out, alarm };
     let in_force = InForce { settings, members };

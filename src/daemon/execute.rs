@@ -1,7 +1,7 @@
 //! Acts: one task per operation, which reports back to the loop. Makes no choices.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures_util::{FutureExt, StreamExt, TryStreamExt, stream};
@@ -9,7 +9,7 @@ use tokio::sync::{Semaphore, mpsc};
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tracing::{Instrument, error, info_span};
+use tracing::{Instrument, error, info, info_span};
 
 use super::clock::Clock;
 use super::sampling::Thorough;
@@ -21,7 +21,7 @@ use crate::config::{InForce, Settings};
 use crate::docker::{Container, ContainerId, Engine, EngineError, EngineVersion, Status, labels};
 use crate::enter::Entries;
 use crate::model::{BuildNumber, BuildRecord, Moment, Now, Warning, WorkspaceId};
-use crate::store::{ContainerRecord, Store, WorkspaceRecord};
+use crate::store::{ContainerRecord, Store, StoreError, WorkspaceRecord};
 
 /// What a task tells the loop.
 #[derive(Debug)]
@@ -88,7 +88,7 @@ pub(super) enum Done {
 /// Why secrets that changed are not in a container that runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Lacking {
-    /// Docker went away.
+    /// Docker went away, or something else came first.
     CutOff,
     Failed,
 }
@@ -105,12 +105,14 @@ pub(super) struct Executor {
     pub(super) tasks: TaskTracker,
     /// Cancelled when hearthd stops: builds are left to be taken up again.
     pub(super) stopping: CancellationToken,
-    /// Running workspaces that are brought in line at a time.
-    pub(super) updates: Arc<Semaphore>,
+    /// Running workspaces whose secrets are renewed at a time.
+    pub(super) renewals: Arc<Semaphore>,
+    /// Builds that the database does not have as they are.
+    pub(super) unsaved: Arc<Mutex<BTreeMap<(WorkspaceId, BuildNumber), BuildRecord>>>,
 }
 
-/// See [`Executor::updates`].
-pub(super) const UPDATES: usize = 16;
+/// See [`Executor::renewals`].
+pub(super) const RENEWALS: usize = 16;
 
 impl Executor {
     pub(super) fn now(&self) -> Now {
@@ -153,10 +155,37 @@ impl Executor {
         &self.service
     }
 
-    /// Saves a build; a database that cannot be written delays nothing and is said.
+    /// Saves a build; a database that cannot be written delays nothing and is said, and it is
+    /// [tried again](Self::save_unsaved): a hearthd that starts would take up what has ended.
     pub(super) async fn save_build(&self, id: &WorkspaceId, build: &BuildRecord) {
-        if let Err(error) = self.tools.store.update_build(id, build).await {
+        let saved = self.tools.store.update_build(id, build).await;
+        let mut unsaved = self.unsaved.lock().unwrap_or_else(PoisonError::into_inner);
+        let key = (id.clone(), build.number);
+        if let Err(error) = saved {
             error!(workspace = %id, build = build.number.0, "cannot record build {}: {error}", build.number);
+            unsaved.insert(key, build.clone());
+        } else {
+            unsaved.remove(&key);
+        }
+    }
+
+    /// Saves those builds that could not be.
+    pub(super) async fn save_unsaved(&self) {
+        loop {
+            let first = self
+                .unsaved
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .first_key_value()
+                .map(|(key, build)| (key.clone(), build.clone()));
+            let Some(((id, number), build)) = first else { return };
+            match self.tools.store.update_build(&id, &build).await {
+                Ok(()) => info!(workspace = %id, build = number.0, "build {number} is recorded after all"),
+                // It is forgotten there.
+                Err(StoreError::NoSuchBuild { .. } | StoreError::NoSuchWorkspace(_)) => {}
+                Err(_) => return,
+            }
+            self.unsaved.lock().unwrap_or_else(PoisonError::into_inner).remove(&(id, number));
         }
     }
 
@@ -347,10 +376,11 @@ impl Executor {
         let span = info_span!("update", workspace = %record.id);
         let run = async move {
             let id = record.id.clone();
+            let cut_off = Done::Tended { container: None, lacking: secrets.then_some(Lacking::CutOff) };
             let done = tokio::select! {
                 biased;
-                // It is being stopped.
-                () = cancel.cancelled() => Done::Tended { container: None, lacking: None },
+                () = cancel.cancelled() => cut_off,
+                () = executor.stopping.cancelled() => cut_off,
                 done = executor.tend(record, limits, secrets, &in_force) => done,
             };
             executor.done(id, done).await;
@@ -359,10 +389,10 @@ impl Executor {
     }
 
     async fn tend(&self, mut record: WorkspaceRecord, limits: bool, secrets: bool, in_force: &InForce) -> Done {
-        // After an upgrade, or for a secret of an org, it is everybody's turn at once. The semaphore is never closed.
-        let _turn = self.updates.acquire().await;
         let (mut changed, mut lacking) = (None, None);
         if secrets {
+            // After an upgrade, or for a secret of an org, it is everybody's turn at once. The semaphore is never closed.
+            let _turn = self.renewals.acquire().await;
             match build::renew_secrets(&self.tools, &record, in_force).await {
                 Ok(container) => {
                     record.container = Some(container.clone());

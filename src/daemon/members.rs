@@ -10,7 +10,7 @@ use serde::de::DeserializeOwned;
 use tracing::{info, warn};
 
 use super::reconcile::{Reconciler, failed};
-use super::reload::LineWaiter;
+use super::reload::{LineWaiter, WAIT};
 use crate::config::change::{self, Changes};
 use crate::config::set::{self, Edits};
 use crate::config::settings::Origin;
@@ -48,10 +48,16 @@ impl Reconciler {
         requester: &Requester,
         reply: Reply<SettingsChanged>,
     ) {
-        match self.take_settings(owner, &edits, requester).await {
+        match self.take_settings(&owner, &edits, requester).await {
             Ok(answer) => {
-                let workspaces = self.bring_what_changed_in_line();
-                self.set_waiters.push(LineWaiter { workspaces, reply, answer });
+                let all = self.settings.workspaces.keys();
+                let own: Vec<_> = match owner {
+                    Owner::Workspace(id) => vec![id],
+                    Owner::User(user) => all.filter(|id| id.user == user).cloned().collect(),
+                };
+                let workspaces = own.into_iter().filter(|id| self.bring_one_in_line(id)).collect();
+                let until = self.executor.now().boot + WAIT;
+                self.set_waiters.push(LineWaiter { workspaces, until, reply, answer });
             }
             Err(error) => {
                 let _ = reply.send(Err(error));
@@ -61,13 +67,13 @@ impl Reconciler {
 
     async fn take_settings(
         &mut self,
-        owner: Owner,
+        owner: &Owner,
         edits: &Edits,
         requester: &Requester,
     ) -> Result<SettingsChanged, RequestError> {
         let was = self.in_force();
         let mut members = Members::clone(&was.members);
-        let kept = match &owner {
+        let kept = match owner {
             Owner::Workspace(id) => {
                 if !was.settings.workspaces.contains_key(id) {
                     return Err(RequestError::NotDeclared(id.clone()));
@@ -94,8 +100,8 @@ impl Reconciler {
         info!(requester = %requester, "{} of `{}` changed", keys.join(", "), owner);
         let changes = change::by_members(&was.settings, &was.members, &self.members);
         let effects = changes.into_iter().flat_map(|(id, changes)| self.effects(&id, changes)).collect();
-        let after = named(&self.in_force(), &owner, edits);
-        Ok(SettingsChanged { before: named(&was, &owner, edits), after, effects })
+        let after = named(&self.in_force(), owner, edits);
+        Ok(SettingsChanged { before: named(&was, owner, edits), after, effects })
     }
 
     /// Says when changes count; what a running container takes over at once, it may yet refuse.

@@ -11,6 +11,7 @@
 //! that report back. What a look at the engine shows counts only for workspaces that nothing was done to since
 //! the look began.
 
+use std::collections::BTreeSet;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -80,6 +81,8 @@ pub(super) struct Reconciler {
     pub(super) set_waiters: Vec<LineWaiter<SettingsChanged>>,
     /// What happened, to be told when the snapshot shows it.
     told: Vec<Event>,
+    /// Those whose container the database still has, though it is over.
+    pub(super) unforgotten: BTreeSet<WorkspaceId>,
     /// See [`Snapshot::foreign`].
     pub(super) foreign: Vec<String>,
     pub(super) looks: Looks,
@@ -120,6 +123,7 @@ impl Reconciler {
             reload_waiters: Vec::new(),
             set_waiters: Vec::new(),
             told: Vec::new(),
+            unforgotten: BTreeSet::new(),
             foreign: Vec::new(),
             looks,
             parked: Vec::new(),
@@ -178,6 +182,7 @@ impl Reconciler {
         let mut wait = self.look(now);
         self.carry_out_parked(now).await;
         self.keep_ends().await;
+        self.save_unsaved().await;
         self.schedules.plan(self.in_force(), now.wall);
         if self.looked && matches!(self.engine, EngineView::Here { .. }) {
             self.turn_schedules(now).await;
@@ -236,10 +241,10 @@ impl Reconciler {
         self.world.close_logs();
         // Whoever has an answer, or hears of something, finds it in the snapshot.
         self.publish(now);
-        self.answer_waiters();
+        let answer_in = self.answer_waiters(now);
         // The watchdog is fed by turns.
         let watchdog = self.executor.service().watchdog().map(|limit| limit / 2);
-        [wait, sample_in, keep_in].into_iter().chain(watchdog).min().unwrap_or(wait)
+        [wait, sample_in, keep_in, answer_in].into_iter().chain(watchdog).min().unwrap_or(wait)
     }
 
     async fn act(&mut self, id: &WorkspaceId, action: Action, because: &str, now: Now) {
@@ -262,9 +267,8 @@ impl Reconciler {
                     self.note_auto_off(id, because).await;
                 }
                 let Some(tracked) = self.world.workspaces.get_mut(id) else { return };
-                let grace = self.settings.orgs.get(&tracked.record.org).map_or(STOP_GRACE, |org| org.stop_grace);
                 let record = tracked.record.clone();
-                tracked.begin(Doing::Stopping { why, since: now.wall }, |_| self.executor.stop(record, grace));
+                self.begin_stop(id, record, why, now);
             }
             Action::Recover => {
                 info!(workspace = %id, "`{id}`: {because}");
@@ -275,7 +279,7 @@ impl Reconciler {
             Action::Clear => {
                 warn!(workspace = %id, "{because}");
                 let record = tracked.record.clone();
-                self.clear(id, record, now);
+                self.begin_stop(id, record, StopReason::Failed, now);
             }
             Action::GiveUp => {
                 warn!(workspace = %id, "`{id}`: {because}: it counts as failed");
@@ -288,16 +292,16 @@ impl Reconciler {
                 // From here on it is what a failed build left, however often its removal is tried.
                 tracked.record.container = None;
                 self.forget_container(id).await;
-                self.clear(id, record, now);
+                self.begin_stop(id, record, StopReason::Failed, now);
             }
         }
     }
 
-    /// Removes what a failed build left.
-    fn clear(&mut self, id: &WorkspaceId, record: WorkspaceRecord, now: Now) {
+    /// Stops and removes its container, or what a failed build left.
+    fn begin_stop(&mut self, id: &WorkspaceId, record: WorkspaceRecord, why: StopReason, now: Now) {
         let Some(tracked) = self.world.workspaces.get_mut(id) else { return };
-        let doing = Doing::Stopping { why: StopReason::Failed, since: now.wall };
-        tracked.begin(doing, |_| self.executor.stop(record, STOP_GRACE));
+        let grace = self.settings.orgs.get(&record.org).map_or(STOP_GRACE, |org| org.stop_grace);
+        tracked.begin(Doing::Stopping { why, since: now.wall }, |_| self.executor.stop(record, grace));
     }
 
     /// Lets the queued build of a workspace begin.
@@ -366,10 +370,11 @@ impl Reconciler {
         self.told.push(event);
     }
 
-    fn answer_waiters(&mut self) {
+    /// Answers what can be; returns how long nothing else needs to be.
+    fn answer_waiters(&mut self, now: Now) -> Duration {
         let here = matches!(self.engine, EngineView::Here { .. });
-        LineWaiter::answer(&mut self.reload_waiters, &self.world, here);
-        LineWaiter::answer(&mut self.set_waiters, &self.world, here);
+        let reload_in = LineWaiter::answer(&mut self.reload_waiters, &self.world, here, now);
+        let set_in = LineWaiter::answer(&mut self.set_waiters, &self.world, here, now);
         for tracked in self.world.workspaces.quietly() {
             if tracked.is_off() {
                 for waiter in tracked.stop_waiters.drain(..) {
@@ -384,6 +389,7 @@ impl Reconciler {
                 }
             }
         }
+        reload_in.min(set_in)
     }
 
     /// Records a build that waits.

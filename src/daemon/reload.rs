@@ -12,37 +12,42 @@ use super::accepted::{counts, refused, removes_many};
 use super::audit::Deed;
 use super::reconcile::{Reconciler, failed};
 use super::watch::{self, Judged, Seen};
-use super::world::{Tracked, Tried, World};
+use super::world::{Tracked, World};
 use crate::activity::Ledger;
 use crate::blocking;
 use crate::build;
 use crate::config::{self, InForce, Loaded, Problem, Problems, Settings};
 use crate::decide::{Doing, Observed};
 use crate::handle::{EngineView, Event, Rejected, Reloaded, Reply, RequestError};
-use crate::model::{BuildReason, OffReason, Power, Requester, WorkspaceId};
+use crate::model::{BuildReason, Now, OffReason, Power, Requester, WorkspaceId};
 use crate::mutant;
 use crate::store::WorkspaceRecord;
+
+/// How long an answer waits for workspaces that cannot be brought in line: systemd gives a reload two minutes.
+pub(super) const WAIT: Duration = Duration::from_secs(60);
 
 /// A request whose answer waits until running workspaces are in line.
 #[derive(Debug)]
 pub(super) struct LineWaiter<T> {
     pub(super) workspaces: BTreeSet<WorkspaceId>,
+    /// When it is answered at the latest, in spans of the boot clock.
+    pub(super) until: Duration,
     pub(super) reply: Reply<T>,
     pub(super) answer: T,
 }
 
 impl<T> LineWaiter<T> {
-    /// Answers those whose workspaces are. What was asked for holds all the same while the engine is not here: nobody
-    /// waits for that (rule L12).
-    pub(super) fn answer(waiters: &mut Vec<Self>, world: &World, engine_here: bool) {
+    /// Answers those whose workspaces are, and those that have waited long enough; returns for how long none has. What
+    /// was asked for holds all the same, also while the engine is not here: nobody waits for that (rule L12).
+    pub(super) fn answer(waiters: &mut Vec<Self>, world: &World, engine_here: bool, now: Now) -> Duration {
         let in_line = |waiter: &mut Self| {
-            // What is begun there later is not waited for.
             waiter.workspaces.retain(|id| world.is_tended(id));
-            !engine_here || waiter.workspaces.is_empty()
+            !engine_here || waiter.workspaces.is_empty() || waiter.until <= now.boot
         };
         for waiter in waiters.extract_if(.., in_line) {
             let _ = waiter.reply.send(Ok(waiter.answer));
         }
+        waiters.iter().map(|waiter| waiter.until.saturating_sub(now.boot)).min().unwrap_or(Duration::MAX)
     }
 }
 
@@ -84,7 +89,10 @@ impl Reconciler {
     pub(super) async fn reload(&mut self, yes: bool, requester: &Requester, reply: Reply<Reloaded>) {
         let files = load(self.config.path.clone()).await;
         match self.take(files, yes, requester).await {
-            Ok((workspaces, answer)) => self.reload_waiters.push(LineWaiter { workspaces, reply, answer }),
+            Ok((workspaces, answer)) => {
+                let until = self.executor.now().boot + WAIT;
+                self.reload_waiters.push(LineWaiter { workspaces, until, reply, answer });
+            }
             Err(error) => {
                 let _ = reply.send(Err(error));
             }
@@ -237,52 +245,51 @@ impl Reconciler {
         all.into_iter().filter(|id| self.bring_one_in_line(id)).collect()
     }
 
-    /// Does so for those where what is wanted has changed since it was last tried; see
-    /// [`bring_in_line_anew`](Self::bring_in_line_anew).
-    pub(super) fn bring_what_changed_in_line(&mut self) -> BTreeSet<WorkspaceId> {
-        let all: Vec<_> = self.world.workspaces.keys().cloned().collect();
-        all.into_iter().filter(|id| self.bring_in_line_anew(id)).collect()
-    }
-
     /// Does so for one; returns whether it is being changed.
-    fn bring_one_in_line(&mut self, id: &WorkspaceId) -> bool {
+    pub(super) fn bring_one_in_line(&mut self, id: &WorkspaceId) -> bool {
         let in_force = self.in_force();
         let Some(tracked) = self.world.workspaces.get_mut(id) else { return false };
         let live = tracked.compare(&in_force.settings, &in_force.members);
         let renew = tracked.lacks(fingerprint(&in_force, id).as_ref());
-        self.update(id, live, renew)
+        self.update(id, live, renew);
+        // What was wanted before may be under way: what is wanted now follows it.
+        self.world.is_tended(id)
     }
 
-    /// Changes its limits, or what was injected, if it runs and nothing else is done to it; returns whether it does.
-    fn update(&mut self, id: &WorkspaceId, live: bool, renew: bool) -> bool {
+    /// Changes its limits, or what was injected, if it runs and nothing else is done to it.
+    fn update(&mut self, id: &WorkspaceId, live: bool, renew: bool) {
         let in_force = self.in_force();
-        let Some(tracked) = self.world.workspaces.get_mut(id) else { return false };
+        let Some(tracked) = self.world.workspaces.get_mut(id) else { return };
         let renew = renew && !mutant::is_on("only builds bring secrets");
         let stays = tracked.record.power == Power::On && matches!(tracked.observed, Observed::Running { .. });
         let idle = stays && tracked.operation.is_none();
         // When the engine is back, all are brought in line.
         if !(live || renew) || !idle || !matches!(self.engine, EngineView::Here { .. }) {
-            return false;
+            return;
         }
-        let injected = fingerprint(&in_force, id);
-        tracked.tried = Tried { made_of: tracked.wanted.clone(), injected, again_at: None };
+        tracked.tried.made_of = tracked.wanted.clone();
+        if renew {
+            (tracked.tried.injected, tracked.tried.again_at) = (fingerprint(&in_force, id), None);
+        }
         let (record, executor) = (tracked.record.clone(), &self.executor);
         tracked.begin(Doing::Tending, |cancel| executor.update(record, live, renew, in_force, cancel));
-        true
     }
 
     /// Does so for one where what is wanted has changed since it was last tried, or where that is to be tried again: what
-    /// was refused once is not asked for again and again. Returns whether it is being changed.
-    pub(super) fn bring_in_line_anew(&mut self, id: &WorkspaceId) -> bool {
+    /// was refused once is not asked for again and again.
+    pub(super) fn bring_in_line_anew(&mut self, id: &WorkspaceId) {
         let (in_force, now) = (self.in_force(), self.executor.now().boot);
-        let Some(tracked) = self.world.workspaces.get_mut(id) else { return false };
-        let due = tracked.tried.again_at.is_none_or(|at| at <= now);
-        let live = tracked.compare(&in_force.settings, &in_force.members) && tracked.wanted != tracked.tried.made_of;
-        // Limits that were tried since are another matter than those that Docker cut off.
-        let live = live && (due || tracked.tried.made_of.is_some());
+        let Some(tracked) = self.world.workspaces.get_mut(id) else { return };
         let wanted = fingerprint(&in_force, id);
-        let renew = due && tracked.lacks(wanted.as_ref()) && tracked.tried.injected != wanted;
-        self.update(id, live, renew)
+        let lacks = tracked.lacks(wanted.as_ref());
+        if !lacks {
+            tracked.tried.again_at = None;
+        }
+        let due = tracked.tried.again_at.is_some_and(|at| at <= now);
+        let differs = tracked.compare(&in_force.settings, &in_force.members);
+        let live = differs && (due || tracked.wanted != tracked.tried.made_of);
+        let renew = lacks && (due || tracked.tried.injected != wanted);
+        self.update(id, live, renew);
     }
 }
 

@@ -76,52 +76,8 @@ impl Reconciler {
         self.looks.touched.extend(container);
         tracked.fresh_from = fresh_from;
         match done {
-            Done::Built { outcome } => {
-                // One that was cut off may have left a container, which the next look shows.
-                let cut_off = matches!(outcome, Outcome::Interrupted { .. });
-                let Some(build) = tracked.built(outcome, now) else { return };
-                // What this build, or a try of it that was cut off, made and left is no workspace (rule L8).
-                let failed = build.result.is_some_and(|result| result != BuildResult::Ok);
-                if failed && tracked.record.container.take_if(|container| container.build == build.number).is_some() {
-                    self.forget_container(id).await;
-                }
-                let Some(tracked) = self.world.workspaces.get_mut(id) else { return };
-                self.executor.save_build(id, &build).await;
-                say(id, &build, now);
-                let none = tracked.observed == Observed::None;
-                let off = none && tracked.queued.is_none();
-                // It stays in the database: a hearthd that starts meanwhile tries once more, and finds it if it is back.
-                if none && !cut_off && !mutant::is_on("built anew without end") {
-                    tracked.lost = tracked.record.container.take().or(tracked.lost.take());
-                }
-                if off && build.result == Some(BuildResult::Cancelled) && tracked.record.power == Power::On {
-                    self.set_power(id, Power::Off { why: OffReason::Stopped }).await;
-                }
-                if let Some(result) = build.result {
-                    self.emit(Event::Built { at: now.wall, workspace: id.clone(), build: build.number, result });
-                }
-            }
-            Done::Stopped(Ok(())) => {
-                tracked.observed = Observed::None;
-                tracked.record.container = None;
-                for waiter in tracked.stop_waiters.drain(..) {
-                    let _ = waiter.send(Ok(()));
-                }
-                tracked.inside = None;
-                tracked.ends.clear();
-                tracked.ledger.went_off();
-                if let Some(evidence) = self.executor.entries.take_ended(id) {
-                    let at = now.stamp_of(evidence.at);
-                    tracked.ledger.note(evidence, at);
-                }
-                info!(workspace = %id, "`{id}` is off");
-                if !self.settings.orgs.contains_key(&tracked.record.org) {
-                    self.executor.clean(&[], self.settings.clone());
-                }
-                if tracked.queued.is_none() {
-                    self.drop_holds(id, now).await;
-                }
-            }
+            Done::Built { outcome } => self.built(id, outcome, now).await,
+            Done::Stopped(Ok(())) => self.stopped(id, now).await,
             Done::Stopped(Err(why)) => {
                 warn!(workspace = %id, "cannot stop `{id}`: {why}; tried again in {RETRY_STOP:?}");
                 tracked.postponed = Some(Postponed { until: now.boot + RETRY_STOP, why });
@@ -168,14 +124,12 @@ impl Reconciler {
                 if container.is_some() {
                     tracked.record.container = container;
                 }
-                match lacking {
-                    Some(Lacking::CutOff) => {
-                        tracked.tried = Tried { again_at: Some(now.boot + RETRY_AWAY), ..Tried::default() };
-                    }
-                    Some(Lacking::Failed) => {
-                        (tracked.tried.injected, tracked.tried.again_at) = (None, Some(now.boot + RETRY_RENEWAL));
-                    }
-                    None => {}
+                if let Some(lacking) = lacking {
+                    let pause = match lacking {
+                        Lacking::CutOff => RETRY_AWAY,
+                        Lacking::Failed => RETRY_RENEWAL,
+                    };
+                    tracked.tried.again_at = Some(now.boot + pause);
                 }
             }
         }
@@ -183,9 +137,79 @@ impl Reconciler {
         self.bring_in_line_anew(id);
     }
 
-    pub(super) async fn forget_container(&self, id: &WorkspaceId) {
+    /// Takes in the end of a build.
+    async fn built(&mut self, id: &WorkspaceId, outcome: Outcome, now: Now) {
+        let Some(tracked) = self.world.workspaces.get_mut(id) else { return };
+        // One that was cut off may have left a container, which the next look shows.
+        let cut_off = matches!(outcome, Outcome::Interrupted { .. });
+        let Some(build) = tracked.built(outcome, now) else { return };
+        // What this build, or a try of it that was cut off, made and left is no workspace (rule L8).
+        let failed = build.result.is_some_and(|result| result != BuildResult::Ok);
+        if failed && tracked.record.container.take_if(|container| container.build == build.number).is_some() {
+            tracked.inside = None;
+            self.forget_container(id).await;
+        }
+        let Some(tracked) = self.world.workspaces.get_mut(id) else { return };
+        self.executor.save_build(id, &build).await;
+        say(id, &build, now);
+        let none = tracked.observed == Observed::None;
+        let off = none && tracked.queued.is_none();
+        // It stays in the database: a hearthd that starts meanwhile tries once more, and finds it if it is back.
+        if none && !cut_off && !mutant::is_on("built anew without end") {
+            tracked.lost = tracked.record.container.take().or(tracked.lost.take());
+        }
+        if off && build.result == Some(BuildResult::Cancelled) && tracked.record.power == Power::On {
+            self.set_power(id, Power::Off { why: OffReason::Stopped }).await;
+        }
+        if let Some(result) = build.result {
+            self.emit(Event::Built { at: now.wall, workspace: id.clone(), build: build.number, result });
+        }
+    }
+
+    /// Takes in that a workspace is off.
+    async fn stopped(&mut self, id: &WorkspaceId, now: Now) {
+        let Some(tracked) = self.world.workspaces.get_mut(id) else { return };
+        tracked.observed = Observed::None;
+        tracked.record.container = None;
+        for waiter in tracked.stop_waiters.drain(..) {
+            let _ = waiter.send(Ok(()));
+        }
+        tracked.inside = None;
+        tracked.ends.clear();
+        tracked.ledger.went_off();
+        if let Some(evidence) = self.executor.entries.take_ended(id) {
+            let at = now.stamp_of(evidence.at);
+            tracked.ledger.note(evidence, at);
+        }
+        info!(workspace = %id, "`{id}` is off");
+        if !self.settings.orgs.contains_key(&tracked.record.org) {
+            self.executor.clean(&[], self.settings.clone());
+        }
+        if tracked.queued.is_none() {
+            self.drop_holds(id, now).await;
+        }
+    }
+
+    pub(super) async fn forget_container(&mut self, id: &WorkspaceId) {
         if let Err(error) = self.executor.store().set_container(id, None).await {
             error!(workspace = %id, "cannot record that the container of `{id}` is gone: {error}");
+            self.unforgotten.insert(id.clone());
+        }
+    }
+
+    /// Records what could not be: a hearthd that starts would take up what is over.
+    pub(super) async fn save_unsaved(&mut self) {
+        self.executor.save_unsaved().await;
+        for id in self.unforgotten.clone() {
+            let Some(tracked) = self.world.workspaces.get(&id) else { continue };
+            // What is under way may have recorded another.
+            if tracked.operation.is_some() {
+                continue;
+            }
+            if tracked.record.container.is_none() && self.executor.store().set_container(&id, None).await.is_err() {
+                return;
+            }
+            self.unforgotten.remove(&id);
         }
     }
 
@@ -250,7 +274,7 @@ impl Reconciler {
             // What could not be brought into it before.
             let goes_on = was_paused && matches!(tracked.observed, Observed::Running { .. });
             if goes_on {
-                tracked.tried.again_at = None;
+                tracked.tried.again_at = Some(now.boot);
             }
             if goes_on || tracked.tried.again_at.is_some_and(|at| at <= now.boot) {
                 late.push(tracked.record.id.clone());

@@ -70,7 +70,9 @@ impl Reconciler {
             Some(Doing::Building { .. }) if !stopping && !cancelled => {
                 return tracked.build.as_ref().map(|build| Started::Build(build.number)).ok_or_else(|| gone(id));
             }
-            Some(Doing::Tending | Doing::Recovering { .. }) if !stopping => return Ok(Started::AlreadyRunning),
+            Some(Doing::Personalizing | Doing::Tending | Doing::Recovering { .. }) if !stopping => {
+                return Ok(Started::AlreadyRunning);
+            }
             Some(_) => {}
             // Of what a failed build left nothing is kept.
             None if !stopping && tracked.observed != Observed::None && tracked.record.container.is_some() => {
@@ -88,8 +90,13 @@ impl Reconciler {
         requester: Requester,
     ) -> Result<Started, RequestError> {
         self.engine_here()?;
-        if let Some(number) = self.tracked(id)?.already_queued(reason) {
+        let tracked = self.tracked(id)?;
+        if let Some(number) = tracked.already_queued(reason) {
             return Ok(Started::Build(number));
+        }
+        // The build brings all that it was to bring.
+        if let Some(Operation { doing: Doing::Tending, cancel }) = &tracked.operation {
+            cancel.cancel();
         }
         self.queue_build(id, reason, requester).await.map(Started::Build)
     }
@@ -111,10 +118,8 @@ impl Reconciler {
         self.drop_queued(id).await;
         let Ok(tracked) = self.tracked(id) else { return };
         match &tracked.operation {
-            Some(Operation { doing: Doing::Building { .. } | Doing::Recovering { .. } | Doing::Tending, cancel }) => {
-                cancel.cancel();
-            }
             Some(Operation { doing: Doing::Stopping { .. }, .. }) | None => {}
+            Some(Operation { cancel, .. }) => cancel.cancel(),
         }
         if !matches!(tracked.record.power, Power::Off { .. }) || why == OffReason::Removed {
             self.set_power(id, Power::Off { why }).await;
@@ -172,7 +177,7 @@ impl Reconciler {
         let (record, number) = (tracked.record.clone(), build.number);
         let executor = &self.executor;
         tracked.log = Some(executor.tools.logs.open(record.number, number));
-        tracked.begin(Doing::Tending, |cancel| executor.personalize(record, number, in_force, cancel));
+        tracked.begin(Doing::Personalizing, |cancel| executor.personalize(record, number, in_force, cancel));
         Ok(number)
     }
 

@@ -88,7 +88,7 @@ pub(super) struct Shown {
 pub(super) struct Tried {
     pub(super) made_of: Option<SpecSummary>,
     pub(super) injected: Option<String>,
-    /// When it is due again, in spans of the boot clock: it failed, or Docker cut it off.
+    /// When the same is tried again, in spans of the boot clock: it failed, or was cut off.
     pub(super) again_at: Option<Duration>,
 }
 
@@ -290,12 +290,14 @@ impl Tracked {
         let known = self.record.container.as_ref().is_some_and(|known| known.id == container.id.0);
         // A build that is taken up again left it.
         let left = self.queued.as_ref().is_some_and(|queued| queued.reason != BuildReason::Create || self.taken_up);
-        // So did one that failed: it is no workspace (rule L8).
-        let failed = |build: &BuildRecord| {
-            matches!(build.result, Some(BuildResult::Failed | BuildResult::Cancelled))
-                && container.labels.get(labels::BUILD) == Some(&build.number.to_string())
+        // So did one that failed, or one before that could not be removed: it is no workspace (rule L8). An older database
+        // knows of older builds only.
+        let number = container.labels.get(labels::BUILD).and_then(|number| number.parse().ok()).map(BuildNumber);
+        let over = |build: &BuildRecord| match build.result {
+            Some(BuildResult::Failed | BuildResult::Cancelled) => number <= Some(build.number),
+            Some(BuildResult::Ok) | None => number < Some(build.number),
         };
-        let left = left || self.build.as_ref().is_some_and(failed);
+        let left = left || self.build.as_ref().is_some_and(over);
         !known && !left && container.status == Status::Running && self.record.removed_at.is_none()
     }
 
@@ -461,7 +463,7 @@ impl World {
         }
     }
 
-    /// Returns whether something is done to a workspace that leaves its state as it is.
+    /// Returns whether a workspace is being brought in line.
     pub(super) fn is_tended(&self, id: &WorkspaceId) -> bool {
         let doing = self.workspaces.get(id).and_then(|tracked| tracked.operation.as_ref());
         doing.is_some_and(|operation| operation.doing == Doing::Tending)
@@ -476,7 +478,7 @@ impl World {
                     busy.hooks += usize::from(tracked.hooks_count(now));
                 }
                 Some(Doing::Building { .. } | Doing::Recovering { .. }) => busy.builds += 1,
-                Some(Doing::Stopping { .. } | Doing::Tending) | None => {}
+                Some(Doing::Stopping { .. } | Doing::Personalizing | Doing::Tending) | None => {}
             }
         }
         busy

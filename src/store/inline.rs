@@ -34,6 +34,12 @@ impl Database {
         Self(Arc::new(Mutex::new(open::in_memory().expect("memory is there"))))
     }
 
+    /// Has writes fail, as those on a full disk do, or not any more.
+    pub(crate) fn refuse_writes(&self, refuse: bool) {
+        let opened = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        opened.connection.pragma_update(None, "query_only", refuse).expect("a pragma");
+    }
+
     /// Returns it as one hearthd holds it.
     pub(crate) fn open(&self, gate: Gate) -> Store {
         let inline = Some(Inline { database: self.clone(), gate });

@@ -329,52 +329,6 @@ fn l8_a_hook_that_the_engine_refuses_to_run_is_a_warning() {
     assert!(warnings.iter().any(|warning| warning.message.contains("no room")), "{warnings:?}");
 }
 
-/// A rebuild whose inject fails and that cannot remove what it made, for the `nth` call of that name breaks.
-fn cannot_remove(call: &'static str, nth: usize) {
-    let (mut world, id) = world();
-    let engine = &world.host.engine;
-    engine.order("exec", 1, Fault::Before(EngineError::Refused("no room".into())));
-    engine.order(call, nth, Fault::Before(EngineError::Away("reset".into())));
-    world.ask(What::Rebuild(id.clone()));
-    world.pass(10 * MINUTE).unwrap();
-    assert_eq!(state(&world, &id).name(), StateName::Failed, "{:?}", state(&world, &id));
-    assert!(world.watchman.ours().is_empty());
-}
-
-#[test]
-fn l8_what_a_failed_build_could_not_remove_is_removed_when_it_can_be() {
-    // The old one by id, by name; then the new one by name.
-    cannot_remove("container", 3);
-}
-
-#[test]
-fn l8_what_a_failed_build_left_running_is_removed_and_not_taken_over() {
-    // The old one is removed, the new one is not.
-    cannot_remove("remove", 2);
-}
-
-#[test]
-fn l8_l11_what_an_earlier_try_of_a_failed_build_made_is_removed() {
-    let mut failed = 0;
-    for nth in 1.. {
-        let (mut world, id) = world();
-        if let Some(hearthd) = &world.hearthd {
-            hearthd.between.end_in(nth);
-        }
-        world.host.engine.order("pull", 2, Fault::Before(EngineError::Refused("no route to the registry".into())));
-        world.ask(What::Rebuild(id.clone()));
-        world.pass(MINUTE).unwrap_or_else(|broken| panic!("killed at call {nth}: {broken:?}"));
-        if state(&world, &id).name() == StateName::Failed {
-            assert!(world.watchman.ours().is_empty(), "killed at call {nth}");
-            failed += 1;
-        }
-        if !world.faults.contains_key("hearthd killed") {
-            break;
-        }
-    }
-    assert!(failed > 3, "{failed}");
-}
-
 #[test]
 fn l12_what_was_given_up_before_docker_answered_is_not_done_afterwards() {
     let (mut world, id) = world();

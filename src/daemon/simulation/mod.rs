@@ -17,6 +17,7 @@ mod faults;
 mod files;
 mod found;
 mod hearthd;
+mod left;
 mod measured;
 mod mutants;
 mod people;

@@ -50,8 +50,8 @@ impl Host {
             let ordered = goes.lock().unwrap().clone().filter(|(of, _)| line.contains(*of));
             if line.ends_with(" inject") && ordered.as_ref().is_none_or(|(_, ran)| ran.end.is_some()) {
                 let request: InjectRequest = serde_json::from_slice(&spec.stdin).unwrap();
-                let secret = request.secrets["NPM"].expose().to_vec();
-                injected.lock().unwrap().push(String::from_utf8(secret).unwrap());
+                let secret = request.secrets.get("NPM").map(|secret| secret.expose().to_vec());
+                injected.lock().unwrap().extend(secret.map(|secret| String::from_utf8(secret).unwrap()));
             }
             ordered.map_or_else(|| command(spec, &dice, 0), |(_, ran)| ran)
         });
@@ -66,6 +66,11 @@ impl Host {
     /// How many injects were begun.
     fn begun(&self) -> usize {
         self.world.host.engine.calls().iter().filter(|call| call.ends_with(" inject")).count()
+    }
+
+    fn set(&mut self, id: &WorkspaceId, key: &str, value: &str) {
+        let edits = Edits { set: [(key.to_owned(), value.into())].into(), ..Edits::default() };
+        self.world.ask(What::Set(Owner::Workspace(id.clone()), edits));
     }
 
     fn container(&self) -> String {
@@ -223,8 +228,7 @@ fn x4_c7_what_others_set_does_not_wait_for_a_renewal_that_never_ends() {
     host.begin_renewals_that_never_end();
     host.pass(35);
     let before = host.begun();
-    let edits = Edits { set: [("memory".to_owned(), "1GiB".into())].into(), ..Edits::default() };
-    host.world.ask(What::Set(Owner::Workspace("u0/side".parse().unwrap()), edits));
+    host.set(&"u0/side".parse().unwrap(), "memory", "1GiB");
     host.pass(1);
     assert_eq!((host.world.people.unanswered(), host.begun()), (None, before));
 }
@@ -354,6 +358,78 @@ fn c6_what_a_renewal_could_not_write_is_said() {
         host.pass(5);
     });
     assert!(log.contains("WARN") && log.contains("cannot write /etc/gitconfig"), "{log}");
+}
+
+#[test]
+fn c6_a_renewal_that_failed_is_tried_again_when_its_owner_sets_something_or_in_a_while() {
+    for sets in [true, false] {
+        let mut host = Host::new();
+        host.rotate("second");
+        host.world.host.engine.order("exec", 1, Fault::Before(EngineError::Refused("no room".into())));
+        host.reload();
+        host.pass(30);
+        host.has(" inject", endless());
+        host.set(&host.id.clone(), "memory", "1GiB");
+        host.pass(60);
+        *host.goes.lock().unwrap() = None;
+        if sets {
+            host.set(&host.id.clone(), "memory", "2GiB");
+            host.pass(5);
+        } else {
+            host.pass(700);
+        }
+        assert_eq!(host.take_injected(), ["second"], "sets: {sets}");
+    }
+}
+
+#[test]
+fn c6_what_changed_while_another_secret_was_brought_in_vain_is_brought_at_once() {
+    let mut host = Host::new();
+    host.begin_renewals_that_never_end();
+    host.pass(10);
+    host.rotate("the third");
+    host.reload();
+    host.pass(10);
+    assert_ne!(host.world.people.unanswered(), None, "it is not in the workspace");
+    *host.goes.lock().unwrap() = None;
+    host.pass(15);
+    assert_eq!((host.take_injected(), host.world.people.unanswered()), (vec!["the third".to_owned()], None));
+}
+
+#[test]
+fn x4_however_many_never_end_their_renewal_a_reload_is_answered_and_limits_change() {
+    let mut host = Host::with(160);
+    let other: WorkspaceId = "u0/side".parse().unwrap();
+    host.world.ask(What::Start(other.clone()));
+    host.pass(60);
+    assert_eq!(state(&host.world, &other).name(), StateName::Running);
+    host.begin_renewals_that_never_end();
+    host.pass(5);
+    host.set(&other, "memory", "1GiB");
+    host.pass(1);
+    assert!(host.world.host.engine.calls().contains(&"update hearth.u0.side".to_owned()));
+    host.pass(60);
+    assert_eq!(host.world.people.unanswered(), None);
+}
+
+#[test]
+fn x4_a_rebuild_does_not_wait_for_a_renewal_that_never_ends() {
+    let mut host = Host::new();
+    host.begin_renewals_that_never_end();
+    host.pass(5);
+    host.world.ask(What::Rebuild(host.id.clone()));
+    host.pass(1);
+    assert_eq!(host.state(), StateName::Building);
+}
+
+#[test]
+fn c6_no_renewal_begins_when_hearthd_stops() {
+    let mut host = Host::with(40);
+    let before = host.begun();
+    host.begin_renewals_that_never_end();
+    host.pass(25);
+    host.world.end(true);
+    assert_eq!(host.begun(), before + 16);
 }
 
 /// Returns what is logged while `work` is done.

@@ -295,6 +295,9 @@ impl Watchman {
     fn failures_stay(&self) {
         let Some(snapshot) = self.seen().handle.as_ref().map(Handle::snapshot) else { return };
         for view in snapshot.workspaces.values() {
+            if view.state.name() == StateName::Failed && view.inside.is_some() {
+                self.broken(Invariant::Because, format!("{} has failed, and may be entered", view.id));
+            }
             let Some(build) = view.build.as_ref().filter(|build| build.result == Some(BuildResult::Failed)) else {
                 continue;
             };

@@ -253,6 +253,9 @@ impl World {
         let Some(hearthd) = &self.hearthd else { return };
         let answers = std::mem::take(&mut *hearthd.answers.lock().expect("nobody panics with it"));
         for (number, answer) in answers {
+            if let Some(what) = self.people.what(number).map(name) {
+                self.note(format!("{}: {what}", if answer.is_ok() { "answered" } else { "refused" }));
+            }
             if let Some(wrong) = self.people.answered(number, &answer) {
                 self.watchman.broken(Invariant::Answered, wrong);
             }

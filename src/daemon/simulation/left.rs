@@ -1,0 +1,104 @@
+//! What a failed build leaves is no workspace, and it is not built again by itself (rules L8, L11).
+
+use std::time::Duration;
+
+use super::dice::Dice;
+use super::found::{state, world};
+use super::people::What;
+use super::world::{World, command};
+use crate::docker::EngineError;
+use crate::docker::fake::Fault;
+use crate::model::StateName;
+
+const MINUTE: Duration = Duration::from_secs(60);
+
+/// A rebuild whose inject fails and that cannot remove what it made, for the `nth` call of that name breaks.
+fn cannot_remove(call: &'static str, nth: usize) {
+    let (mut world, id) = world();
+    let engine = &world.host.engine;
+    engine.order("exec", 1, Fault::Before(EngineError::Refused("no room".into())));
+    engine.order(call, nth, Fault::Before(EngineError::Away("reset".into())));
+    world.ask(What::Rebuild(id.clone()));
+    world.pass(10 * MINUTE).unwrap();
+    assert_eq!(state(&world, &id).name(), StateName::Failed, "{:?}", state(&world, &id));
+    assert!(world.watchman.ours().is_empty());
+}
+
+#[test]
+fn l8_what_a_failed_build_could_not_remove_is_removed_when_it_can_be() {
+    // The old one by id, by name; then the new one by name.
+    cannot_remove("container", 3);
+}
+
+#[test]
+fn l8_what_a_failed_build_left_running_is_removed_and_not_taken_over() {
+    // The old one is removed, the new one is not.
+    cannot_remove("remove", 2);
+}
+
+#[test]
+fn l8_l11_what_an_earlier_try_of_a_failed_build_made_is_removed() {
+    let mut failed = 0;
+    for nth in 1.. {
+        let (mut world, id) = world();
+        if let Some(hearthd) = &world.hearthd {
+            hearthd.between.end_in(nth);
+        }
+        world.host.engine.order("pull", 2, Fault::Before(EngineError::Refused("no route to the registry".into())));
+        world.ask(What::Rebuild(id.clone()));
+        world.pass(MINUTE).unwrap_or_else(|broken| panic!("killed at call {nth}: {broken:?}"));
+        if state(&world, &id).name() == StateName::Failed {
+            assert!(world.watchman.ours().is_empty(), "killed at call {nth}");
+            failed += 1;
+        }
+        if !world.faults.contains_key("hearthd killed") {
+            break;
+        }
+    }
+    assert!(failed > 3, "{failed}");
+}
+
+#[test]
+fn l8_what_two_failed_builds_could_not_remove_is_not_taken_over() {
+    let (mut world, id) = world();
+    let engine = &world.host.engine;
+    engine.order("exec", 1, Fault::Before(EngineError::Refused("no room".into())));
+    engine.order("pull", 3, Fault::Before(EngineError::Refused("no route to the registry".into())));
+    let stuck = || Fault::Before(EngineError::Refused("did not receive an exit event".into()));
+    for nth in 2..20 {
+        engine.order("stop", nth, stuck());
+        engine.order("remove", nth, stuck());
+    }
+    world.ask(What::Rebuild(id.clone()));
+    world.pass(MINUTE / 30).unwrap();
+    assert!(!world.watchman.ours().is_empty(), "it cannot be removed");
+    world.ask(What::Start(id.clone()));
+    for _ in 0..120 {
+        world.pass(MINUTE / 60).unwrap();
+        assert_ne!(state(&world, &id).name(), StateName::Running);
+    }
+    world.pass(10 * MINUTE).unwrap();
+    assert_eq!(state(&world, &id).name(), StateName::Failed);
+    assert!(world.watchman.ours().is_empty());
+}
+
+#[test]
+fn l11_a_build_whose_end_could_not_be_recorded_is_not_taken_up_again() {
+    let (mut world, id) = world();
+    let (database, dice) = (world.host.database.clone(), Dice::new(1));
+    // The disk fills during its last hook.
+    world.host.engine.script(move |_, spec| {
+        database.refuse_writes(spec.argv.ends_with(&["personalize".to_owned()]));
+        command(spec, &dice, 0)
+    });
+    world.ask(What::Rebuild(id.clone()));
+    world.pass(MINUTE).unwrap();
+    assert_eq!(state(&world, &id).name(), StateName::Failed);
+    world.host.database.refuse_writes(false);
+    world.pass(2 * MINUTE).unwrap();
+    let pulls = |world: &World| world.host.engine.calls().iter().filter(|call| call.starts_with("pull ")).count();
+    let before = pulls(&world);
+    world.end(false);
+    world.pass(2 * MINUTE).unwrap();
+    assert_eq!((state(&world, &id).name(), pulls(&world)), (StateName::Failed, before));
+}
