@@ -134,10 +134,10 @@ impl Known {
 }
 
 impl Due {
-    /// When it may be tried (again).
+    /// When it may be tried (again): never before its time, also where the clock stepped back since.
     fn try_at(&self) -> Moment {
         let pause = FIRST_PAUSE.saturating_mul(1 << self.tries.saturating_sub(1).min(10)).min(LAST_PAUSE);
-        self.failed_at.map_or(self.at, |failed| failed + pause)
+        self.failed_at.map_or(self.at, |failed| self.at.max(failed + pause))
     }
 
     /// When only the time could change the answer; the end of a build or of a stop makes us look by itself.

@@ -244,6 +244,18 @@ fn p8_a_clock_that_steps_back_past_when_it_was_looked_at_leaves_what_has_not_bee
 }
 
 #[test]
+fn p8_one_that_is_tried_again_waits_for_its_time_where_the_clock_stepped_back_before_it() {
+    let plan = plan("09:00", ALL, "UTC");
+    let mut known = looked(&plan, "2026-11-24T08:00:00Z");
+    known = turn(known, &plan, facts(Workspace::Off), at("2026-11-24T09:00:00Z")).known;
+    known.began();
+    known = turn(known, &plan, facts(Workspace::Failed), at("2026-11-24T08:20:00Z")).known;
+    let early = turn(known, &plan, facts(Workspace::Failed), at("2026-11-24T08:59:59Z"));
+    assert_eq!((early.start, early.ask_again_at), (false, Some(at("2026-11-24T09:00:00Z"))));
+    assert!(turn(early.known, &plan, facts(Workspace::Failed), at("2026-11-24T09:00:00Z")).start);
+}
+
+#[test]
 fn p8_a_host_that_was_suspended_makes_up_what_is_not_two_hours_old() {
     let plan = plan("09:00", ALL, "UTC");
     for (woken, starts) in
