@@ -44,7 +44,10 @@ impl Store {
     /// As [`StoreError`] says.
     pub async fn schedules(&self) -> Result<Kept, StoreError> {
         self.read(|tx| {
-            kept(tx, "SELECT w.user, w.name, s.known FROM schedule s JOIN workspace w ON w.number = s.workspace")
+            // An earlier version left those of removed ones.
+            let sql = "SELECT w.user, w.name, s.known FROM schedule s JOIN workspace w ON w.number = s.workspace
+                       WHERE w.removed_at IS NULL";
+            kept(tx, sql)
         })
         .await
     }

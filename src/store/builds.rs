@@ -43,7 +43,9 @@ impl Store {
         };
         self.write(move |tx| {
             let workspace = number(tx, &workspace)?;
-            let sql = "SELECT ifnull(max(number), 0) FROM build WHERE workspace = ?1";
+            // A container that was taken over may be of a build that an older database does not know.
+            let sql = "SELECT max(ifnull((SELECT max(number) FROM build WHERE workspace = ?1), 0),
+                                  ifnull((SELECT build FROM container WHERE workspace = ?1), 0))";
             record.number = BuildNumber(tx.prepare_cached(sql)?.query_row([workspace], |row| row.get(0))?).next();
             tx.prepare_cached("INSERT INTO build (workspace, number, record) VALUES (?1, ?2, ?3)")?
                 .execute(params![workspace, record.number.0, Json(&record)])?;
@@ -154,6 +156,7 @@ mod tests {
     use super::*;
     use crate::model::{BuildResult, Stage, StageTiming};
     use crate::store::Power;
+    use crate::store::workspaces::tests::container;
 
     async fn begin(store: &Store, id: &str, at: i64) -> BuildNumber {
         let (id, now) = (id.parse().unwrap(), Moment::from_second(at).unwrap());
@@ -176,6 +179,9 @@ mod tests {
         assert_eq!(numbers, (11..=30).rev().collect::<Vec<_>>());
         assert_eq!(store.builds(&id, 2).await.unwrap().len(), 2);
         assert_eq!(begin(&store, "bob/main", 1).await.0, 1);
+        // One that was taken over, of a build that this database does not know.
+        store.set_container(&"bob/main".parse().unwrap(), Some(container("c"))).await.unwrap();
+        assert_eq!(begin(&store, "bob/main", 2).await.0, container("c").build.0 + 1);
         let gone = store.build(&id, BuildNumber(10)).await.unwrap_err();
         assert!(matches!(gone, StoreError::NoSuchBuild { .. }), "{gone}");
     }
