@@ -12,7 +12,7 @@ use tracing::{error, info};
 
 use super::activity::{self, Memory};
 use super::clock::Clock;
-use super::execute::{Executor, RENEWALS};
+use super::execute::{AT_A_TIME, Executor};
 use super::homes::Homes;
 use super::members;
 use super::reconcile::{Inlets, Outlets, Reconciler};
@@ -127,7 +127,8 @@ pub(super) async fn assemble(
         reports: reports_in,
         tasks,
         stopping: stop,
-        renewals: Arc::new(Semaphore::new(RENEWALS)),
+        updates: Arc::new(Semaphore::new(AT_A_TIME)),
+        renewals: Arc::new(Semaphore::new(AT_A_TIME)),
         unsaved: Arc::default(),
     };
     let outlets = Outlets { snapshot, settings: settings_out, judged, events: events_out, alarm };

@@ -105,14 +105,16 @@ pub(super) struct Executor {
     pub(super) tasks: TaskTracker,
     /// Cancelled when hearthd stops: builds are left to be taken up again.
     pub(super) stopping: CancellationToken,
+    /// Running workspaces whose limits are changed at a time.
+    pub(super) updates: Arc<Semaphore>,
     /// Running workspaces whose secrets are renewed at a time.
     pub(super) renewals: Arc<Semaphore>,
     /// Builds that the database does not have as they are.
     pub(super) unsaved: Arc<Mutex<BTreeMap<(WorkspaceId, BuildNumber), BuildRecord>>>,
 }
 
-/// See [`Executor::renewals`].
-pub(super) const RENEWALS: usize = 16;
+/// See [`Executor::updates`] and [`Executor::renewals`].
+pub(super) const AT_A_TIME: usize = 16;
 
 impl Executor {
     pub(super) fn now(&self) -> Now {
@@ -376,34 +378,38 @@ impl Executor {
         let span = info_span!("update", workspace = %record.id);
         let run = async move {
             let id = record.id.clone();
-            let cut_off = Done::Tended { container: None, lacking: secrets.then_some(Lacking::CutOff) };
-            let done = tokio::select! {
-                biased;
-                () = cancel.cancelled() => cut_off,
-                () = executor.stopping.cancelled() => cut_off,
-                done = executor.tend(record, limits, secrets, &in_force) => done,
-            };
-            executor.done(id, done).await;
+            let mut changed = None;
+            if limits {
+                // The semaphores are never closed.
+                let _turn = executor.updates.acquire().await;
+                changed = build::update_limits(&executor.tools, record.clone(), &in_force).await;
+            }
+            let record = WorkspaceRecord { container: changed.clone().or(record.container), ..record };
+            let mut lacking = None;
+            if secrets {
+                let renewed = tokio::select! {
+                    biased;
+                    () = cancel.cancelled() => Err(Lacking::CutOff),
+                    () = executor.stopping.cancelled() => Err(Lacking::CutOff),
+                    renewed = executor.renew(&record, &in_force) => renewed,
+                };
+                match renewed {
+                    Ok(container) => changed = Some(container),
+                    Err(why) => lacking = Some(why),
+                }
+            }
+            executor.done(id, Done::Tended { container: changed, lacking }).await;
         };
         self.tasks.spawn(run.instrument(span));
     }
 
-    async fn tend(&self, mut record: WorkspaceRecord, limits: bool, secrets: bool, in_force: &InForce) -> Done {
-        let (mut changed, mut lacking) = (None, None);
-        if secrets {
-            // After an upgrade, or for a secret of an org, it is everybody's turn at once. The semaphore is never closed.
-            let _turn = self.renewals.acquire().await;
-            match build::renew_secrets(&self.tools, &record, in_force).await {
-                Ok(container) => {
-                    record.container = Some(container.clone());
-                    changed = Some(container);
-                }
-                Err(build::Unrecovered::Away(_)) => lacking = Some(Lacking::CutOff),
-                Err(build::Unrecovered::Failed(_) | build::Unrecovered::NoRoom(_)) => lacking = Some(Lacking::Failed),
-            }
-        }
-        let updated = if limits { build::update_limits(&self.tools, record, in_force).await } else { None };
-        Done::Tended { container: updated.or(changed), lacking }
+    /// Renews secrets when it is the workspace's turn: after an upgrade, or for a secret of an org, it is everybody's.
+    async fn renew(&self, record: &WorkspaceRecord, in_force: &InForce) -> Result<ContainerRecord, Lacking> {
+        let _turn = self.renewals.acquire().await;
+        build::renew_secrets(&self.tools, record, in_force).await.map_err(|error| match error {
+            build::Unrecovered::Away(_) => Lacking::CutOff,
+            build::Unrecovered::Failed(_) | build::Unrecovered::NoRoom(_) => Lacking::Failed,
+        })
     }
 
     fn teller(&self, id: &WorkspaceId) -> build::Tell {

@@ -33,7 +33,7 @@ use super::world::{Tracked, World};
 use crate::config::{InForce, Members, Settings};
 use crate::decide::{self, Action, Doing};
 use crate::docker::EngineEvent;
-use crate::handle::{ConfigView, EngineView, Event, Reloaded, Request, RequestError, SettingsChanged, Snapshot};
+use crate::handle::{ConfigView, EngineView, Event, Reloaded, Reply, Request, RequestError, SettingsChanged, Snapshot};
 use crate::model::{
     BuildNumber, BuildReason, BuildRecord, BuildResult, Moment, Now, OffReason, Power, Requester, StopReason,
     WorkspaceId,
@@ -81,6 +81,8 @@ pub(super) struct Reconciler {
     pub(super) set_waiters: Vec<LineWaiter<SettingsChanged>>,
     /// What happened, to be told when the snapshot shows it.
     told: Vec<Event>,
+    /// Answers, to be given then.
+    answers: Vec<Box<dyn FnOnce() + Send + Sync>>,
     /// Those whose container the database still has, though it is over.
     pub(super) unforgotten: BTreeSet<WorkspaceId>,
     /// See [`Snapshot::foreign`].
@@ -123,6 +125,7 @@ impl Reconciler {
             reload_waiters: Vec::new(),
             set_waiters: Vec::new(),
             told: Vec::new(),
+            answers: Vec::new(),
             unforgotten: BTreeSet::new(),
             foreign: Vec::new(),
             looks,
@@ -189,8 +192,13 @@ impl Reconciler {
             if let Some(at) = self.schedules.ask_again_at() {
                 wait = wait.min(until(at, now));
             }
-            let (mut waiting, mut actions) = (Vec::new(), Vec::new());
+            let (mut waiting, mut actions, mut due) = (Vec::new(), Vec::new(), Vec::new());
             for (id, tracked) in &*self.world.workspaces {
+                match tracked.tried.again_at.map(|at| at.saturating_sub(now.boot)) {
+                    Some(Duration::ZERO) => due.push(id.clone()),
+                    Some(left) => wait = wait.min(left),
+                    None => {}
+                }
                 let left = tracked.postponed.as_ref().and_then(|postponed| postponed.until.checked_sub(now.boot));
                 if let Some(left) = left.filter(|left| !left.is_zero()) {
                     wait = wait.min(left);
@@ -215,6 +223,9 @@ impl Reconciler {
                     }
                 }
             }
+            for id in due {
+                self.bring_in_line_anew(&id);
+            }
             if let Some(next) = self.empty_trash(now) {
                 wait = wait.min(next);
             }
@@ -237,11 +248,12 @@ impl Reconciler {
             }
         }
         let sample_in = self.sample(now).min(self.measure_homes(now));
-        let keep_in = self.keep_ledgers_if_due(now).await;
         self.world.close_logs();
         // Whoever has an answer, or hears of something, finds it in the snapshot.
         self.publish(now);
         let answer_in = self.answer_waiters(now);
+        // That somebody was warned is kept when they have been.
+        let keep_in = self.keep_ledgers_if_due(now).await;
         // The watchdog is fed by turns.
         let watchdog = self.executor.service().watchdog().map(|limit| limit / 2);
         [wait, sample_in, keep_in, answer_in].into_iter().chain(watchdog).min().unwrap_or(wait)
@@ -370,8 +382,14 @@ impl Reconciler {
         self.told.push(event);
     }
 
+    /// Answers at the end of this turn.
+    pub(super) fn answer<T: Send + Sync + 'static>(&mut self, reply: Reply<T>, answer: Result<T, RequestError>) {
+        self.answers.push(Box::new(|| drop(reply.send(answer))));
+    }
+
     /// Answers what can be; returns how long nothing else needs to be.
     fn answer_waiters(&mut self, now: Now) -> Duration {
+        self.answers.drain(..).for_each(|answer| answer());
         let here = matches!(self.engine, EngineView::Here { .. });
         let reload_in = LineWaiter::answer(&mut self.reload_waiters, &self.world, here, now);
         let set_in = LineWaiter::answer(&mut self.set_waiters, &self.world, here, now);

@@ -262,7 +262,8 @@ impl Reconciler {
         let Some(tracked) = self.world.workspaces.get_mut(id) else { return };
         let renew = renew && !mutant::is_on("only builds bring secrets");
         let stays = tracked.record.power == Power::On && matches!(tracked.observed, Observed::Running { .. });
-        let idle = stays && tracked.operation.is_none();
+        // A build that waits brings all of it.
+        let idle = stays && tracked.operation.is_none() && tracked.queued.is_none();
         // When the engine is back, all are brought in line.
         if !(live || renew) || !idle || !matches!(self.engine, EngineView::Here { .. }) {
             return;

@@ -12,7 +12,7 @@ use crate::build::{Outcome, Progress, Unrecovered};
 use crate::decide::{Doing, Observed};
 use crate::docker::{Container, ContainerId, EngineError, Status};
 use crate::handle::{EngineView, Event};
-use crate::model::{BuildRecord, BuildResult, Now, OffReason, Power, WorkspaceId};
+use crate::model::{BuildNumber, BuildRecord, BuildResult, Now, OffReason, Power, WorkspaceId};
 use crate::mutant;
 
 /// How soon a stop that failed is tried again.
@@ -143,11 +143,8 @@ impl Reconciler {
         // One that was cut off may have left a container, which the next look shows.
         let cut_off = matches!(outcome, Outcome::Interrupted { .. });
         let Some(build) = tracked.built(outcome, now) else { return };
-        // What this build, or a try of it that was cut off, made and left is no workspace (rule L8).
-        let failed = build.result.is_some_and(|result| result != BuildResult::Ok);
-        if failed && tracked.record.container.take_if(|container| container.build == build.number).is_some() {
-            tracked.inside = None;
-            self.forget_container(id).await;
+        if build.result.is_some_and(|result| result != BuildResult::Ok) {
+            self.forget_left(id, build.number).await;
         }
         let Some(tracked) = self.world.workspaces.get_mut(id) else { return };
         self.executor.save_build(id, &build).await;
@@ -171,9 +168,7 @@ impl Reconciler {
         let Some(tracked) = self.world.workspaces.get_mut(id) else { return };
         tracked.observed = Observed::None;
         tracked.record.container = None;
-        for waiter in tracked.stop_waiters.drain(..) {
-            let _ = waiter.send(Ok(()));
-        }
+        let waiters = std::mem::take(&mut tracked.stop_waiters);
         tracked.inside = None;
         tracked.ends.clear();
         tracked.ledger.went_off();
@@ -187,6 +182,17 @@ impl Reconciler {
         }
         if tracked.queued.is_none() {
             self.drop_holds(id, now).await;
+        }
+        waiters.into_iter().for_each(|waiter| self.answer(waiter, Ok(())));
+    }
+
+    /// Forgets what a build that came to nothing, or a try of it that was cut off, made and left: it is no workspace
+    /// (rule L8).
+    pub(super) async fn forget_left(&mut self, id: &WorkspaceId, number: BuildNumber) {
+        let Some(tracked) = self.world.workspaces.get_mut(id) else { return };
+        if tracked.record.container.take_if(|container| container.build == number).is_some() {
+            tracked.inside = None;
+            self.forget_container(id).await;
         }
     }
 
@@ -245,7 +251,7 @@ impl Reconciler {
         self.foreign = foreign;
         let runs = look.containers.iter().filter(|container| container.status == Status::Running);
         let oldest = runs.filter_map(|container| look.lives.get(&container.id)?.started_at).min();
-        let (mut unknown, mut seen, mut found, mut late) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        let (mut unknown, mut seen, mut found) = (Vec::new(), Vec::new(), Vec::new());
         for tracked in self.world.workspaces.quietly() {
             let stale = tracked.fresh_from > number && !mutant::is_on("old looks count");
             if stale || tracked.operation.is_some() {
@@ -276,9 +282,6 @@ impl Reconciler {
             if goes_on {
                 tracked.tried.again_at = Some(now.boot);
             }
-            if goes_on || tracked.tried.again_at.is_some_and(|at| at <= now.boot) {
-                late.push(tracked.record.id.clone());
-            }
             let door = tracked.adopt();
             if is_new || door.is_some() {
                 seen.push(tracked.record.id.clone());
@@ -297,9 +300,6 @@ impl Reconciler {
         }
         for (id, container) in unknown {
             self.take_over(&id, container, now).await;
-        }
-        for id in late {
-            self.bring_in_line_anew(&id);
         }
         if back {
             // What changed while hearthd or the engine was away.

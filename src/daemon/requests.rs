@@ -21,7 +21,8 @@ impl Reconciler {
             Request::Stop { workspace, requester, reply } => self.stop(&workspace, &requester, reply).await,
             Request::Cancel { workspace, requester, reply } => self.cancel(&workspace, &requester, reply).await,
             Request::Personalize { workspace, requester, reply } => {
-                let _ = reply.send(self.personalize(&workspace, &requester));
+                let answer = self.personalize(&workspace, &requester);
+                self.answer(reply, answer);
             }
             Request::Reload { yes, requester, reply } => self.reload(yes, &requester, reply).await,
             Request::Look { workspace, reply } => self.look_and_tell(workspace, reply),
@@ -150,6 +151,8 @@ impl Reconciler {
             let why = if never { OffReason::NeverBuilt } else { OffReason::Stopped };
             self.set_power(id, Power::Off { why }).await;
         }
+        // What the build was to bring.
+        self.bring_in_line_anew(id);
     }
 
     /// Takes a build that waits off the queue; returns its number.
@@ -159,7 +162,13 @@ impl Reconciler {
         let mut build = tracked.queued.take()?;
         (build.result, build.ended_at) = (Some(BuildResult::Cancelled), Some(now));
         self.executor.save_build(id, &build).await;
-        Some(build.number)
+        let number = build.number;
+        // One that was cut off is shown already.
+        if let Some(shown) = tracked.build.as_mut().filter(|shown| shown.number == number) {
+            *shown = build;
+            self.forget_left(id, number).await;
+        }
+        Some(number)
     }
 
     fn personalize(&mut self, id: &WorkspaceId, requester: &Requester) -> Result<BuildNumber, RequestError> {

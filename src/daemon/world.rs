@@ -19,7 +19,7 @@ use crate::decide::{self, Action, Decision, Doing, Facts, Observed};
 use crate::docker::{Container, Status, labels};
 use crate::handle::{Activity, Inside, Reply, RequestError, Usage, View};
 use crate::model::{
-    BuildNumber, BuildReason, BuildRecord, BuildResult, Moment, Now, Outdated, Power, Stage, StageTiming, Stamp,
+    BuildNumber, BuildReason, BuildRecord, BuildResult, Moment, Now, Outdated, Power, Stage, StageTiming, Stamp, State,
     WorkspaceId,
 };
 use crate::pipeline::{self, Busy, HOOKS_COUNT};
@@ -389,12 +389,16 @@ impl Tracked {
     /// Returns the workspace as it is shown.
     pub(super) fn view(&self, declared: bool, now: Now) -> View {
         let facts = self.facts();
+        let mut state = decide::state(&facts);
+        if let State::Running { outdated, .. } = &mut state {
+            outdated.extend(self.tried.again_at.map(|_| Outdated::Secrets));
+        }
         View {
             id: self.record.id.clone(),
             number: self.record.number,
             org: self.record.org.clone(),
             declared,
-            state: decide::state(&facts),
+            state,
             build: self.queued.clone().filter(|_| self.operation.is_none()).or_else(|| self.build.clone()),
             inside: self.inside.clone(),
             because: self.told(decide::decide(&facts, now)),

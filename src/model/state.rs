@@ -66,6 +66,8 @@ pub enum Outdated {
     User,
     Network,
     Org,
+    /// They could not be brought in, which is tried again.
+    Secrets,
 }
 
 impl Outdated {
@@ -85,6 +87,7 @@ impl Outdated {
             Outdated::User => "user",
             Outdated::Network => "network",
             Outdated::Org => "org",
+            Outdated::Secrets => "secrets",
         }
     }
 }

@@ -86,10 +86,7 @@ fn troubles(detail: &WorkspaceDetail, colours: bool) -> String {
 
 /// Returns the names of what differs, as JSON has them.
 pub(crate) fn names(outdated: &[Outdated]) -> String {
-    let name = |one: &Outdated| {
-        serde_json::to_value(one).ok().and_then(|name| name.as_str().map(str::to_owned)).unwrap_or_default()
-    };
-    outdated.iter().map(name).collect::<Vec<_>>().join(", ")
+    outdated.iter().map(|what| what.as_str()).collect::<Vec<_>>().join(", ")
 }
 
 fn image(detail: &WorkspaceDetail) -> Option<String> {

@@ -8,7 +8,7 @@ use super::people::What;
 use super::world::{World, command};
 use crate::docker::EngineError;
 use crate::docker::fake::Fault;
-use crate::model::StateName;
+use crate::model::{BuildNumber, BuildResult, StateName};
 
 const MINUTE: Duration = Duration::from_secs(60);
 
@@ -63,7 +63,7 @@ fn l8_what_two_failed_builds_could_not_remove_is_not_taken_over() {
     let (mut world, id) = world();
     let engine = &world.host.engine;
     engine.order("exec", 1, Fault::Before(EngineError::Refused("no room".into())));
-    engine.order("pull", 3, Fault::Before(EngineError::Refused("no route to the registry".into())));
+    engine.order("pull", 2, Fault::Before(EngineError::Refused("no route to the registry".into())));
     let stuck = || Fault::Before(EngineError::Refused("did not receive an exit event".into()));
     for nth in 2..20 {
         engine.order("stop", nth, stuck());
@@ -101,4 +101,28 @@ fn l11_a_build_whose_end_could_not_be_recorded_is_not_taken_up_again() {
     world.end(false);
     world.pass(2 * MINUTE).unwrap();
     assert_eq!((state(&world, &id).name(), pulls(&world)), (StateName::Failed, before));
+}
+
+/// A rebuild that Docker cuts off at a call, and that is cancelled while it waits to be taken up again.
+fn cut_off_and_cancelled(call: &'static str, to: StateName) {
+    let (mut world, id) = world();
+    world.host.engine.order(call, 1, Fault::Before(EngineError::Away("reset".into())));
+    world.ask(What::Rebuild(id.clone()));
+    world.pass(MINUTE / 60).unwrap();
+    assert_eq!(state(&world, &id).name(), StateName::Queued);
+    world.ask(What::Cancel(id.clone()));
+    world.pass(MINUTE).unwrap();
+    let build = world.hearthd.as_ref().unwrap().snapshot().workspaces[&id].build.clone().unwrap();
+    assert_eq!((build.number, build.result), (BuildNumber(2), Some(BuildResult::Cancelled)), "{call}");
+    let on = usize::from(to == StateName::Running);
+    assert_eq!((state(&world, &id).name(), world.watchman.ours().len()), (to, on), "{call}");
+    assert_eq!(world.people.unanswered(), None, "{call}");
+}
+
+#[test]
+fn l6_l8_one_that_was_cut_off_and_cancelled_is_over_and_what_it_made_is_removed() {
+    // The old one still runs; nothing does; the new one does, with nothing in it.
+    cut_off_and_cancelled("pull", StateName::Running);
+    cut_off_and_cancelled("create", StateName::Off);
+    cut_off_and_cancelled("exec", StateName::Off);
 }

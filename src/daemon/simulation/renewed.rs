@@ -19,7 +19,7 @@ use crate::docker::fake::{Fault, Ran};
 use crate::docker::{EngineError, PullError};
 use crate::handle::Owner;
 use crate::helper::bundle::{InjectReport, InjectRequest, Note};
-use crate::model::{StateName, WarningKind, WorkspaceId};
+use crate::model::{Outdated, State, StateName, WarningKind, WorkspaceId};
 use crate::store::ContainerRecord;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -143,10 +143,11 @@ fn x4_c5_a_workspace_that_never_ends_its_renewal_does_not_hold_up_the_reload() {
     assert_eq!(host.world.people.unanswered(), None);
     // It is not tried again and again, but by the next, and in a while.
     let before = host.begun();
-    host.pass(500);
+    host.pass(590);
     assert_eq!(host.begun(), before);
-    host.pass(240);
+    host.pass(10);
     assert_eq!(host.begun(), before + 1);
+    host.pass(30);
     *host.goes.lock().unwrap() = None;
     host.reload();
     host.pass(5);
@@ -198,13 +199,18 @@ fn c6_a_renewal_that_failed_is_made_at_the_next_reload_or_in_a_while() {
         host.reload();
         host.pass(300);
         assert_eq!(host.take_injected(), Vec::<String>::new());
+        let outdated = |host: &Host| {
+            let State::Running { outdated, .. } = state(&host.world, &host.id) else { panic!("it does not run") };
+            outdated
+        };
+        assert_eq!(outdated(&host), [Outdated::Secrets]);
         if by_reload {
             host.reload();
             host.pass(5);
         } else {
             host.pass(600);
         }
-        assert_eq!(host.take_injected(), ["second"]);
+        assert_eq!((host.take_injected(), outdated(&host)), (vec!["second".to_owned()], vec![]));
     }
 }
 
@@ -370,6 +376,8 @@ fn c6_a_renewal_that_failed_is_tried_again_when_its_owner_sets_something_or_in_a
         host.pass(30);
         host.has(" inject", endless());
         host.set(&host.id.clone(), "memory", "1GiB");
+        host.pass(1);
+        assert!(host.world.host.engine.calls().contains(&format!("update {}", host.container())), "limits come first");
         host.pass(60);
         *host.goes.lock().unwrap() = None;
         if sets {

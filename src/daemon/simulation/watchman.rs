@@ -83,6 +83,8 @@ struct Seen {
     failures: BTreeMap<WorkspaceId, (BuildNumber, Option<String>)>,
     /// Calls that change something.
     changes: usize,
+    /// What this hearthd found decided: it goes off unused, after that build.
+    decided: BTreeMap<WorkspaceId, Option<BuildNumber>>,
 }
 
 impl Watchman {
@@ -92,6 +94,11 @@ impl Watchman {
 
     fn seen(&self) -> MutexGuard<'_, Seen> {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// An earlier hearthd has decided what goes off.
+    pub(super) fn decided(&self, decided: BTreeMap<WorkspaceId, Option<BuildNumber>>) {
+        self.seen().decided = decided;
     }
 
     pub(super) fn watch(&self, handle: Option<Handle>) {
@@ -225,7 +232,9 @@ impl Watchman {
         let Some(handle) = self.seen().handle.clone() else { return };
         let snapshot = handle.snapshot();
         let Some(view) = snapshot.workspaces.get(id) else { return };
-        if !matches!(view.state, State::Stopping { why: StopReason::AutoOff, .. }) {
+        if !matches!(view.state, State::Stopping { why: StopReason::AutoOff, .. })
+            || self.seen().decided.get(id).is_some_and(|build| *build == view.build.as_ref().map(|build| build.number))
+        {
             return;
         }
         let containers = self.engine.all_containers();

@@ -24,8 +24,9 @@ use crate::handle::{EngineView, HoldAsked, RequestError};
 use crate::helper::bundle::{
     Changed, Facts, HookReport, InjectReport, InjectRequest, Measured, Owned, Personalize, StepEnd, StepReport,
 };
-use crate::model::{BuildReason, Hook, Moment, WorkspaceId};
+use crate::model::{BuildReason, Hook, Moment, OffReason, Power, WorkspaceId};
 use crate::store::inline::Database;
+use crate::store::{StoreError, WorkspaceRecord};
 
 /// How large a history is.
 #[derive(Debug, Clone, Copy)]
@@ -173,6 +174,14 @@ impl World {
         match Hearthd::start(&self.host, between) {
             Ok(hearthd) => {
                 self.watchman.watch(Some(hearthd.handle.clone()));
+                let store = self.host.database.open(super::faults::open_gate());
+                let off = |record: &WorkspaceRecord| record.power == Power::Off { why: OffReason::AutoOff };
+                let decided = hearthd.block_on(async {
+                    let (records, builds) = (store.workspaces().await?, store.last_builds().await?);
+                    let build = |id: &WorkspaceId| builds.get(id).map(|build| build.number);
+                    Ok::<_, StoreError>(records.into_iter().filter(off).map(|r| (r.id.clone(), build(&r.id))).collect())
+                });
+                self.watchman.decided(decided.expect("the database can be read"));
                 let on_files = !hearthd.snapshot().config.from_copy;
                 self.hearthd = Some(hearthd);
                 self.note("hearthd starts");
