@@ -380,9 +380,15 @@ impl Executor {
             let id = record.id.clone();
             let mut changed = None;
             if limits {
-                // The semaphores are never closed.
-                let _turn = executor.updates.acquire().await;
-                changed = build::update_limits(&executor.tools, record.clone(), &in_force).await;
+                let turn = tokio::select! {
+                    biased;
+                    () = cancel.cancelled() => None,
+                    () = executor.stopping.cancelled() => None,
+                    turn = executor.updates.acquire() => turn.ok(),
+                };
+                if turn.is_some() {
+                    changed = build::update_limits(&executor.tools, record.clone(), &in_force).await;
+                }
             }
             let record = WorkspaceRecord { container: changed.clone().or(record.container), ..record };
             let mut lacking = None;

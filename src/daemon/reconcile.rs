@@ -195,7 +195,8 @@ impl Reconciler {
             let (mut waiting, mut actions, mut due) = (Vec::new(), Vec::new(), Vec::new());
             for (id, tracked) in &*self.world.workspaces {
                 match tracked.tried.again_at.map(|at| at.saturating_sub(now.boot)) {
-                    Some(Duration::ZERO) => due.push(id.clone()),
+                    Some(Duration::ZERO) if tracked.is_tendable() => due.push(id.clone()),
+                    Some(Duration::ZERO) => {}
                     Some(left) => wait = wait.min(left),
                     None => {}
                 }
@@ -223,9 +224,6 @@ impl Reconciler {
                     }
                 }
             }
-            for id in due {
-                self.bring_in_line_anew(&id);
-            }
             if let Some(next) = self.empty_trash(now) {
                 wait = wait.min(next);
             }
@@ -245,6 +243,9 @@ impl Reconciler {
                     )
                     .await;
                 }
+            }
+            for id in due {
+                self.bring_in_line_anew(&id);
             }
         }
         let sample_in = self.sample(now).min(self.measure_homes(now));
@@ -399,7 +400,7 @@ impl Reconciler {
                     let _ = waiter.send(Ok(()));
                 }
             }
-            if tracked.operation.is_none() {
+            if tracked.is_quiet() {
                 for (number, waiter) in
                     tracked.cancel_waiters.drain(..).filter(|_| !mutant::is_on("cancels are not answered"))
                 {

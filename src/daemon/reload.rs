@@ -17,7 +17,7 @@ use crate::activity::Ledger;
 use crate::blocking;
 use crate::build;
 use crate::config::{self, InForce, Loaded, Problem, Problems, Settings};
-use crate::decide::{Doing, Observed};
+use crate::decide::Doing;
 use crate::handle::{EngineView, Event, Rejected, Reloaded, Reply, RequestError};
 use crate::model::{BuildReason, Now, OffReason, Power, Requester, WorkspaceId};
 use crate::mutant;
@@ -261,11 +261,8 @@ impl Reconciler {
         let in_force = self.in_force();
         let Some(tracked) = self.world.workspaces.get_mut(id) else { return };
         let renew = renew && !mutant::is_on("only builds bring secrets");
-        let stays = tracked.record.power == Power::On && matches!(tracked.observed, Observed::Running { .. });
-        // A build that waits brings all of it.
-        let idle = stays && tracked.operation.is_none() && tracked.queued.is_none();
         // When the engine is back, all are brought in line.
-        if !(live || renew) || !idle || !matches!(self.engine, EngineView::Here { .. }) {
+        if !(live || renew) || !tracked.is_tendable() || !matches!(self.engine, EngineView::Here { .. }) {
             return;
         }
         tracked.tried.made_of = tracked.wanted.clone();

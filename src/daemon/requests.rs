@@ -132,7 +132,7 @@ impl Reconciler {
             let _ = reply.send(Err(error));
             return;
         }
-        let waiting = self.drop_queued(id).await;
+        let (waiting, swept) = (self.drop_queued(id).await, self.swept);
         let Ok(tracked) = self.tracked(id) else { return };
         let running = tracked.operation.as_ref().filter(|o| matches!(o.doing, Doing::Building { .. }));
         let Some(number) = running.and(tracked.build.as_ref()).map(|build| build.number).or(waiting) else {
@@ -144,7 +144,9 @@ impl Reconciler {
             operation.cancel.cancel();
         }
         let stopping = matches!(tracked.operation, Some(Operation { doing: Doing::Stopping { .. }, .. }));
-        let idle = stopping || tracked.operation.is_none() && tracked.observed == Observed::None;
+        // Before the first look nothing is known of one that has a container.
+        let gone = tracked.observed == Observed::None && (swept || tracked.record.container.is_none());
+        let idle = stopping || tracked.operation.is_none() && gone;
         tracked.cancel_waiters.push((number, reply));
         if idle {
             let never = tracked.build.is_none();
@@ -160,12 +162,14 @@ impl Reconciler {
         let now = self.executor.now().wall;
         let tracked = self.world.workspaces.get_mut(id)?;
         let mut build = tracked.queued.take()?;
+        // Where it was cut off, its next try was.
+        tracked.postponed = None;
         (build.result, build.ended_at) = (Some(BuildResult::Cancelled), Some(now));
         self.executor.save_build(id, &build).await;
         let number = build.number;
-        // One that was cut off is shown already.
-        if let Some(shown) = tracked.build.as_mut().filter(|shown| shown.number == number) {
-            *shown = build;
+        if tracked.taken_up {
+            // It had begun: it is the last one, and what it made is no workspace.
+            tracked.build = Some(build);
             self.forget_left(id, number).await;
         }
         Some(number)

@@ -416,6 +416,17 @@ impl Tracked {
         }
     }
 
+    /// Returns whether it can be brought in line: it runs and stays, and no build waits, which would bring all of it.
+    pub(super) fn is_tendable(&self) -> bool {
+        let stays = self.record.power == Power::On && matches!(self.observed, Observed::Running { .. });
+        stays && self.operation.is_none() && self.queued.is_none()
+    }
+
+    /// Returns whether nothing is done to it, but for bringing it in line.
+    pub(super) fn is_quiet(&self) -> bool {
+        matches!(self.doing(), None | Some(Doing::Tending))
+    }
+
     /// Returns whether nothing of it runs or is about to.
     pub(super) fn is_off(&self) -> bool {
         self.operation.is_none() && self.observed == Observed::None && self.queued.is_none()
@@ -461,7 +472,7 @@ impl World {
     /// Lets go those who follow the log of what is over.
     pub(super) fn close_logs(&mut self) {
         for tracked in self.workspaces.quietly() {
-            if tracked.queued.is_none() && tracked.operation.is_none() {
+            if tracked.queued.is_none() && tracked.is_quiet() {
                 tracked.log = None;
             }
         }

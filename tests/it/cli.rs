@@ -267,21 +267,19 @@ fn verbose_shows_all_of_the_log_harmless() {
 fn h4_personalize_is_followed_until_the_hook_has_ended() {
     let fake = Fake::start();
     fake.says(&format!("POST {MAIN}/personalize"), 200, json!({ "workspace": "alice/main", "build": 17 }));
-    fake.says(&format!("GET {MAIN}/builds"), 200, json!([build(17, Some("ok"), &[("pull", Some(1.0))])]));
+    fake.says(&format!("GET {MAIN}"), 200, detail("alice/main", "running", None));
     let warning = |hook: &str| json!({ "hook": hook, "kind": "exit", "exit_code": 3, "message": hook, "tail": [] });
     let looks = Arc::new(AtomicU32::new(0));
     let failing = Arc::new(AtomicU32::new(0));
     let fails = failing.clone();
-    fake.answers(&format!("GET {MAIN}"), move || {
-        let mut seen = detail("alice/main", "running", None);
+    fake.answers(&format!("GET {MAIN}/builds"), move || {
         let over = looks.fetch_add(1, Ordering::Relaxed) > 0;
-        seen["stages"] =
-            build(17, None, &[("pull", Some(1.0)), ("personalize", over.then_some(2.5))])["stages"].clone();
+        let mut seen = build(17, Some("ok"), &[("pull", Some(1.0)), ("personalize", over.then_some(2.5))]);
         seen["warnings"] = match fails.load(Ordering::Relaxed) {
             0 => json!([warning("configure")]),
             _ => json!([warning("personalize")]),
         };
-        Answer::Json(200, seen)
+        Answer::Json(200, json!([seen]))
     });
     let done = ran(&fake, &["personalize", "main"]);
     assert_eq!(done.ok(), "alice/main is personalized\n");

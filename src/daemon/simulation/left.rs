@@ -7,7 +7,7 @@ use super::found::{state, world};
 use super::people::What;
 use super::world::{World, command};
 use crate::docker::EngineError;
-use crate::docker::fake::Fault;
+use crate::docker::fake::{Fault, Ran};
 use crate::model::{BuildNumber, BuildResult, StateName};
 
 const MINUTE: Duration = Duration::from_secs(60);
@@ -125,4 +125,41 @@ fn l6_l8_one_that_was_cut_off_and_cancelled_is_over_and_what_it_made_is_removed(
     cut_off_and_cancelled("pull", StateName::Running);
     cut_off_and_cancelled("create", StateName::Off);
     cut_off_and_cancelled("exec", StateName::Off);
+}
+
+/// A rebuild that is cancelled while Docker is away, after hearthd was killed under it; returns how it ends.
+fn killed_and_cancelled(begin: impl Fn(&mut World)) -> (StateName, usize) {
+    let (mut world, id) = world();
+    begin(&mut world);
+    world.ask(What::Rebuild(id.clone()));
+    world.pass(MINUTE / 60).unwrap();
+    world.end(false);
+    world.host.engine.set_away(Some("connect: no such file or directory"));
+    world.pass(MINUTE / 6).unwrap();
+    world.ask(What::Cancel(id.clone()));
+    world.pass(MINUTE / 60).unwrap();
+    assert_eq!(world.people.unanswered(), None);
+    let dice = Dice::new(1);
+    world.host.engine.script(move |_, spec| command(spec, &dice, 0));
+    world.host.engine.set_away(None);
+    world.pass(MINUTE).unwrap();
+    let build = world.hearthd.as_ref().unwrap().snapshot().workspaces[&id].build.clone().unwrap();
+    assert_eq!((build.number, build.result), (BuildNumber(2), Some(BuildResult::Cancelled)));
+    (state(&world, &id).name(), world.watchman.ours().len())
+}
+
+#[test]
+fn l8_l11_so_it_is_where_hearthd_was_cut_off() {
+    let at_inject = killed_and_cancelled(|world| {
+        world.host.engine.script(|_, _| Ran { output: Vec::new(), end: None });
+    });
+    assert_eq!(at_inject, (StateName::Off, 0));
+}
+
+#[test]
+fn l6_l11_and_what_runs_goes_on_although_it_was_not_seen_yet() {
+    let at_pull = killed_and_cancelled(|world| {
+        world.host.engine.order("pull", 1, Fault::Before(EngineError::Away("reset".into())));
+    });
+    assert_eq!(at_pull, (StateName::Running, 1));
 }

@@ -431,6 +431,22 @@ fn x4_a_rebuild_does_not_wait_for_a_renewal_that_never_ends() {
 }
 
 #[test]
+fn l13_a_cancel_does_not_wait_for_what_the_build_was_to_bring() {
+    let mut host = Host::new();
+    host.world.host.engine.order("pull", 1, Fault::Before(EngineError::Away("reset".into())));
+    host.world.ask(What::Rebuild(host.id.clone()));
+    host.pass(1);
+    host.begin_renewals_that_never_end();
+    host.pass(0);
+    host.world.ask(What::Cancel(host.id.clone()));
+    host.pass(1);
+    assert_eq!((host.world.people.unanswered(), host.state()), (None, StateName::Running));
+    *host.goes.lock().unwrap() = None;
+    host.pass(640);
+    assert_eq!(host.take_injected(), ["second"]);
+}
+
+#[test]
 fn c6_no_renewal_begins_when_hearthd_stops() {
     let mut host = Host::with(40);
     let before = host.begun();
