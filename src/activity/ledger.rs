@@ -211,9 +211,10 @@ impl Ledger {
         seen.or(self.earlier.as_ref().map(|(container, memory)| (container, memory)))
     }
 
-    /// Returns the ledger as it is to be kept; holds are kept apart.
-    pub fn save(&self, boot_id: &str) -> SavedLedger {
-        let saved = |stamp: Stamp| SavedStamp::of(stamp, boot_id);
+    /// Returns the ledger as it is to be kept; holds are kept apart. After a boot only the wall clock is left to go by:
+    /// what counts then is what it shows by now, which may have been set since (rule P8).
+    pub fn save(&self, now: Now, boot_id: &str) -> SavedLedger {
+        let saved = |stamp: Stamp| SavedStamp::of(Stamp { wall: now.shown_at(stamp), ..stamp }, boot_id);
         SavedLedger {
             last: self.last.clone().map(|(evidence, at)| (evidence, saved(at))),
             held: self.held.clone().map(|(evidence, at)| (evidence, saved(at))),

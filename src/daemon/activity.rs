@@ -74,12 +74,12 @@ impl Reconciler {
 
     /// Keeps what has changed of the ledgers, in one commit; returns whether anything had.
     pub(super) async fn keep_ledgers(&mut self) -> bool {
-        let Memory { boot_id, kept, .. } = &mut self.memory;
-        let now = self.world.workspaces.iter().map(|(id, tracked)| (id, &tracked.ledger));
-        let changed = now.filter(|(id, ledger)| kept.get(*id).is_none_or(|kept| !kept.is_kept_as(ledger)));
+        let (Memory { boot_id, kept, .. }, now) = (&mut self.memory, self.executor.now());
+        let all = self.world.workspaces.iter().map(|(id, tracked)| (id, &tracked.ledger));
+        let changed = all.filter(|(id, ledger)| kept.get(*id).is_none_or(|kept| !kept.is_kept_as(ledger)));
         let changed: BTreeMap<_, _> = changed.map(|(id, ledger)| (id.clone(), ledger.clone())).collect();
         let json = |(id, ledger): (&WorkspaceId, &Ledger)| {
-            Some((id.clone(), serde_json::to_string(&ledger.save(boot_id)).ok()?))
+            Some((id.clone(), serde_json::to_string(&ledger.save(now, boot_id)).ok()?))
         };
         let any = !changed.is_empty();
         match self.executor.store().keep_ledgers(changed.iter().filter_map(json).collect()).await {
@@ -166,7 +166,7 @@ mod tests {
         let number = store.add_hold(alice, json(&hold(0))).await.unwrap();
         store.add_hold(alice, "{}".into()).await.unwrap();
         store.add_hold(carol, json(&hold(0))).await.unwrap();
-        let saved = serde_json::to_string(&ledger.save("a")).unwrap();
+        let saved = serde_json::to_string(&ledger.save(at(35), "a")).unwrap();
         store.keep_ledgers([(alice.clone(), saved), (bob.clone(), "{}".into())].into()).await.unwrap();
 
         let mut known = remember(&store, at(40), "a").await.unwrap();

@@ -32,6 +32,8 @@ struct World {
     /// What was done, and when, counted from the start.
     done: Vec<(Step, Duration)>,
     began: Now,
+    /// The last moment of this boot.
+    kept_at: Now,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -68,6 +70,7 @@ impl World {
             blind: false,
             done: vec![],
             began: now,
+            kept_at: now,
         }
     }
 
@@ -113,6 +116,7 @@ impl World {
     /// Lets time pass on both clocks, and bytes flow.
     fn pass(&mut self, span: Duration) {
         self.now = Now { wall: self.now.wall + span, boot: self.now.boot + span };
+        self.kept_at = self.now;
         for connection in self.connections.values_mut() {
             let bytes = connection.rate * span.as_millis() as u64 / 60_000;
             if bytes > 0 {
@@ -168,7 +172,7 @@ impl World {
     }
 
     fn restart(&mut self, boot: &'static str) {
-        let json = serde_json::to_string(&self.ledger.save(self.boot)).unwrap();
+        let json = serde_json::to_string(&self.ledger.save(self.kept_at, self.boot)).unwrap();
         let holds: Vec<_> = self.ledger.holds().iter().map(|hold| SavedHold::of(hold, self.boot)).collect();
         self.boot = boot;
         let holds = holds.into_iter().map(|hold| hold.hold(HoldId(1), self.now, boot)).collect();

@@ -163,6 +163,22 @@ fn p8_a_boot_with_a_wrong_clock_starts_the_idle_clock_at_worst() {
 }
 
 #[test]
+fn p8_a_boot_after_a_step_of_the_wall_clock_counts_what_has_passed() {
+    for minutes in [90, -30] {
+        let mut world = World::new(2 * HOUR);
+        assert!(world.run(HOUR));
+        world.now.wall += SignedDuration::from_mins(minutes);
+        assert!(world.run(MINUTE));
+        world.now = Now { wall: world.now.wall + MINUTE, boot: 20 * SECOND };
+        world.began = world.now;
+        world.done.clear();
+        world.restart("b");
+        assert!(!world.run(3 * HOUR));
+        assert_eq!(world.done, [(Step::Warn, 48 * MINUTE), (Step::Stop, 58 * MINUTE)], "{minutes}");
+    }
+}
+
+#[test]
 fn p7_p8_a_warning_of_another_boot_is_given_anew_whatever_the_wall_clock_did_meanwhile() {
     for hours in [0, 3] {
         let mut world = World::new(2 * HOUR);
