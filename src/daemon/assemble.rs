@@ -150,7 +150,7 @@ async fn remember(store: &Store, now: Now, boot_id: &str) -> anyhow::Result<Worl
         unfinished.entry(id).or_default().push(build);
     }
     let mut world = World::default();
-    for record in store.workspaces().await? {
+    for mut record in store.workspaces().await? {
         let id = record.id.clone();
         let mut open = unfinished.remove(&id).unwrap_or_default();
         open.sort_by_key(|build: &BuildRecord| build.number);
@@ -160,6 +160,12 @@ async fn remember(store: &Store, now: Now, boot_id: &str) -> anyhow::Result<Worl
             let old = BuildRecord { result: Some(BuildResult::Cancelled), ended_at: Some(now.wall), ..old };
             if let Err(error) = store.update_build(&id, &old).await {
                 error!(workspace = %id, "cannot record that build {} was cut off: {error}", old.number);
+            }
+            // What it made and left is no workspace (rule L8).
+            if record.container.take_if(|container| container.build == old.number).is_some()
+                && let Err(error) = store.set_container(&id, None).await
+            {
+                error!(workspace = %id, "cannot record that the container of build {} is over: {error}", old.number);
             }
         }
         let again = again.map(|build| BuildRecord { started_at: None, stage: None, stages: Vec::new(), ..build });

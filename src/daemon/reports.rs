@@ -70,7 +70,7 @@ impl Reconciler {
         self.looks.wanted = true;
         self.rota.look_again();
         let Some(tracked) = self.world.workspaces.get_mut(id) else { return };
-        tracked.operation = None;
+        let was_cancelled = tracked.operation.take().is_some_and(|operation| operation.cancel.is_cancelled());
         // Whatever somebody else did to it meanwhile was not looked at.
         let container = tracked.record.container.as_ref().map(|container| ContainerId(container.id.clone()));
         self.looks.touched.extend(container);
@@ -123,6 +123,9 @@ impl Reconciler {
             Done::Tended { container, lacking } => {
                 if container.is_some() {
                     tracked.record.container = container;
+                }
+                if was_cancelled {
+                    tracked.tried.made_of = None;
                 }
                 if let Some(lacking) = lacking {
                     let pause = match lacking {

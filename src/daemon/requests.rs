@@ -2,6 +2,7 @@
 
 use super::reconcile::Reconciler;
 use super::world::Operation;
+use crate::activity::Anew;
 use crate::decide::{Doing, Observed};
 use crate::handle::{EngineView, Reply, Request, RequestError, Started};
 use crate::model::{
@@ -128,10 +129,13 @@ impl Reconciler {
     }
 
     async fn cancel(&mut self, id: &WorkspaceId, requester: &Requester, reply: Reply<BuildNumber>) {
-        if let Err(error) = self.tracked(id) {
-            let _ = reply.send(Err(error));
-            return;
-        }
+        let never = match self.tracked(id) {
+            Ok(tracked) => tracked.build.is_none(),
+            Err(error) => {
+                let _ = reply.send(Err(error));
+                return;
+            }
+        };
         let (waiting, swept) = (self.drop_queued(id).await, self.swept);
         let Ok(tracked) = self.tracked(id) else { return };
         let running = tracked.operation.as_ref().filter(|o| matches!(o.doing, Doing::Building { .. }));
@@ -149,7 +153,6 @@ impl Reconciler {
         let idle = stopping || tracked.operation.is_none() && gone;
         tracked.cancel_waiters.push((number, reply));
         if idle {
-            let never = tracked.build.is_none();
             let why = if never { OffReason::NeverBuilt } else { OffReason::Stopped };
             self.set_power(id, Power::Off { why }).await;
         }
@@ -159,17 +162,19 @@ impl Reconciler {
 
     /// Takes a build that waits off the queue; returns its number.
     pub(super) async fn drop_queued(&mut self, id: &WorkspaceId) -> Option<BuildNumber> {
-        let now = self.executor.now().wall;
+        let now = self.executor.now();
         let tracked = self.world.workspaces.get_mut(id)?;
         let mut build = tracked.queued.take()?;
         // Where it was cut off, its next try was.
         tracked.postponed = None;
-        (build.result, build.ended_at) = (Some(BuildResult::Cancelled), Some(now));
+        (build.result, build.ended_at) = (Some(BuildResult::Cancelled), Some(now.wall));
         self.executor.save_build(id, &build).await;
         let number = build.number;
-        if tracked.taken_up {
-            // It had begun: it is the last one, and what it made is no workspace.
+        // One that had begun and was cut off is the last one, and what it made is no workspace.
+        let shown = tracked.build.as_ref().is_some_and(|build| build.number == number);
+        if shown || tracked.record.container.as_ref().is_some_and(|container| container.build == number) {
             tracked.build = Some(build);
+            tracked.ledger.count_anew(Anew::BuildEnded, now.stamp());
             self.forget_left(id, number).await;
         }
         Some(number)
