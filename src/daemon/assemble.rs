@@ -161,11 +161,13 @@ async fn remember(store: &Store, now: Now, boot_id: &str) -> anyhow::Result<Worl
             if let Err(error) = store.update_build(&id, &old).await {
                 error!(workspace = %id, "cannot record that build {} was cut off: {error}", old.number);
             }
-            // What it made and left is no workspace (rule L8).
-            if record.container.take_if(|container| container.build == old.number).is_some()
-                && let Err(error) = store.set_container(&id, None).await
-            {
-                error!(workspace = %id, "cannot record that the container of build {} is over: {error}", old.number);
+            // What it made and left is the newer one's to replace, as if that had made it.
+            let left = record.container.as_mut().filter(|container| container.build == old.number);
+            if let Some((container, next)) = left.zip(again.as_ref()) {
+                container.build = next.number;
+                if let Err(error) = store.set_container(&id, Some(container.clone())).await {
+                    error!(workspace = %id, "cannot record whose container {} is: {error}", container.id);
+                }
             }
         }
         let again = again.map(|build| BuildRecord { started_at: None, stage: None, stages: Vec::new(), ..build });

@@ -149,7 +149,7 @@ impl Reconciler {
         }
         let stopping = matches!(tracked.operation, Some(Operation { doing: Doing::Stopping { .. }, .. }));
         // Before the first look nothing is known of one that has a container.
-        let gone = tracked.observed == Observed::None && (swept || tracked.record.container.is_none());
+        let gone = tracked.record.container.is_none() || tracked.observed == Observed::None && swept;
         let idle = stopping || tracked.operation.is_none() && gone;
         tracked.cancel_waiters.push((number, reply));
         if idle {

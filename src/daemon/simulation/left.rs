@@ -127,9 +127,9 @@ fn l6_l8_one_that_was_cut_off_and_cancelled_is_over_and_what_it_made_is_removed(
     cut_off_and_cancelled("exec", StateName::Off);
 }
 
-/// A rebuild that hearthd is killed in, perhaps with another one that waits, and what waits then is cancelled while Docker
-/// is away; returns how it ends.
-fn killed_and_cancelled(rebuilds: usize, begin: impl Fn(&mut World)) -> (StateName, usize) {
+/// A rebuild that hearthd is killed in, perhaps with another one that waits, and what waits then is perhaps cancelled while
+/// Docker is away; returns how it ends.
+fn killed_and_cancelled(rebuilds: usize, cancels: bool, begin: impl Fn(&mut World)) -> (StateName, usize) {
     let (mut world, id) = world();
     begin(&mut world);
     for _ in 0..rebuilds {
@@ -139,9 +139,11 @@ fn killed_and_cancelled(rebuilds: usize, begin: impl Fn(&mut World)) -> (StateNa
     world.end(false);
     world.host.engine.set_away(Some("connect: no such file or directory"));
     world.pass(MINUTE / 6).unwrap();
-    world.ask(What::Cancel(id.clone()));
-    world.pass(MINUTE / 60).unwrap();
-    assert_eq!(world.people.unanswered(), None);
+    if cancels {
+        world.ask(What::Cancel(id.clone()));
+        world.pass(MINUTE / 60).unwrap();
+        assert_eq!(world.people.unanswered(), None);
+    }
     let dice = Dice::new(1);
     world.host.engine.script(move |_, spec| command(spec, &dice, 0));
     world.host.engine.set_away(None);
@@ -151,17 +153,18 @@ fn killed_and_cancelled(rebuilds: usize, begin: impl Fn(&mut World)) -> (StateNa
 
 #[test]
 fn l8_l11_so_it_is_where_hearthd_was_cut_off() {
-    for rebuilds in [1, 2] {
-        let at_inject = killed_and_cancelled(rebuilds, |world| {
+    for (rebuilds, cancels) in [(1, true), (2, true), (2, false)] {
+        let at_inject = killed_and_cancelled(rebuilds, cancels, |world| {
             world.host.engine.script(|_, _| Ran { output: Vec::new(), end: None });
         });
-        assert_eq!(at_inject, (StateName::Off, 0), "{rebuilds}");
+        let end = if cancels { (StateName::Off, 0) } else { (StateName::Running, 1) };
+        assert_eq!(at_inject, end, "{rebuilds}");
     }
 }
 
 #[test]
 fn l6_l11_and_what_runs_goes_on_although_it_was_not_seen_yet() {
-    let at_pull = killed_and_cancelled(1, |world| {
+    let at_pull = killed_and_cancelled(1, true, |world| {
         world.host.engine.order("pull", 1, Fault::Before(EngineError::Away("reset".into())));
     });
     assert_eq!(at_pull, (StateName::Running, 1));
