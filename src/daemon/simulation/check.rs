@@ -77,6 +77,13 @@ impl World {
         self.declared.nothing_starts = true;
         self.write_files();
         self.pass(Duration::from_secs(1))?;
+        // One that has just started answers nobody before its first look.
+        let begun = self.passed();
+        while self.hearthd.as_ref().is_none_or(|hearthd| hearthd.snapshot().engine == EngineView::Unknown)
+            && self.passed() < begun + SLACK
+        {
+            self.pass(Duration::from_secs(1))?;
+        }
         self.ask(super::people::What::Reload(self.declared.clone()));
         self.release();
         self.host.visitors.leave();
