@@ -49,6 +49,8 @@ pub(super) struct Visitors {
 struct Known {
     next: u64,
     visits: BTreeMap<u64, Visit>,
+    /// Whether the host was booted: from then on nothing is known of the use before it.
+    booted: bool,
     /// When a look last showed use that counts whatever else is so.
     used: BTreeMap<WorkspaceId, Duration>,
     warned: BTreeMap<WorkspaceId, Duration>,
@@ -116,6 +118,7 @@ impl Visitors {
     pub(super) fn forget(&self) {
         let mut known = self.known();
         (known.used, known.warned, known.held) = Default::default();
+        known.booted = true;
     }
 
     pub(super) fn hold(&self, id: &WorkspaceId, until: Duration) {
@@ -146,8 +149,9 @@ impl Visitors {
         if known.visits.values().any(|visit| visit.container == container && visit.is_use(now, SEEN)) {
             return Some("somebody uses it".into());
         }
+        let is_known = !known.booted || known.used.contains_key(id);
         let used = known.used.get(id).copied().unwrap_or_default();
-        if now + slack < used + threshold {
+        if is_known && now + slack < used + threshold {
             return Some(format!("it was used {:?} ago, and its threshold is {threshold:?}", now - used));
         }
         if let Some(until) = known.held.get(id).filter(|until| **until > now + slack) {
