@@ -135,7 +135,7 @@ pub fn decide(facts: &Facts<'_>, now: Now) -> Decision {
             Observed::Running { .. } | Observed::Paused { .. } | Observed::Ended | Observed::Restarted,
         ) => decision(Action::Stop(stop_reason(why)), off_text(why)),
         (Power::On, Observed::Running { .. } | Observed::Paused { .. } | Observed::Ended | Observed::Restarted)
-            if !facts.has_container && !mutant::is_on("leftovers stay") =>
+            if !facts.has_container =>
         {
             decision(Action::Clear, "its build failed and could not remove what it had made: it is removed")
         }
@@ -229,7 +229,7 @@ pub fn state(facts: &Facts<'_>) -> State {
         return State::Queued { build: build.number, since: build.queued_at };
     }
     // What a failed build left is no workspace.
-    let is_left = facts.power == Power::On && !facts.has_container && !mutant::is_on("leftovers stay");
+    let is_left = facts.power == Power::On && !facts.has_container;
     match (facts.power, if is_left { Observed::None } else { facts.container }) {
         (_, Observed::Running { since }) => {
             State::Running { since, warnings: facts.warnings.to_vec(), outdated: facts.outdated.to_vec() }

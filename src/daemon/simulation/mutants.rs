@@ -19,7 +19,6 @@ const MUTANTS: &[(&str, &[Invariant])] = &[
     ("cancels are not answered", &[Answered]),
     ("half removed is removed", &[FixedPoint, Because]),
     ("only builds bring secrets", &[FixedPoint]),
-    ("leftovers stay", &[FixedPoint, Because]),
     ("failures are not told", &[Because]),
     ("nobody is warned", &[UsedStaysOn]),
     ("never off", &[FixedPoint]),
