@@ -379,27 +379,14 @@ impl Executor {
         let run = async move {
             let id = record.id.clone();
             let mut changed = None;
-            if limits {
-                let turn = tokio::select! {
-                    biased;
-                    () = cancel.cancelled() => None,
-                    () = executor.stopping.cancelled() => None,
-                    turn = executor.updates.acquire() => turn.ok(),
-                };
-                if turn.is_some() {
-                    changed = build::update_limits(&executor.tools, record.clone(), &in_force).await;
-                }
+            if limits && let Some(_turn) = executor.unless_cut_off(&cancel, executor.updates.acquire()).await {
+                changed = build::update_limits(&executor.tools, record.clone(), &in_force).await;
             }
             let record = WorkspaceRecord { container: changed.clone().or(record.container), ..record };
             let mut lacking = None;
             if secrets {
-                let renewed = tokio::select! {
-                    biased;
-                    () = cancel.cancelled() => Err(Lacking::CutOff),
-                    () = executor.stopping.cancelled() => Err(Lacking::CutOff),
-                    renewed = executor.renew(&record, &in_force) => renewed,
-                };
-                match renewed {
+                let renewed = executor.unless_cut_off(&cancel, executor.renew(&record, &in_force)).await;
+                match renewed.unwrap_or(Err(Lacking::CutOff)) {
                     Ok(container) => changed = Some(container),
                     Err(why) => lacking = Some(why),
                 }
@@ -407,6 +394,16 @@ impl Executor {
             executor.done(id, Done::Tended { container: changed, lacking }).await;
         };
         self.tasks.spawn(run.instrument(span));
+    }
+
+    /// Waits for work unless something else comes first, or hearthd stops.
+    async fn unless_cut_off<T>(&self, cancel: &CancellationToken, work: impl Future<Output = T>) -> Option<T> {
+        tokio::select! {
+            biased;
+            () = cancel.cancelled() => None,
+            () = self.stopping.cancelled() => None,
+            done = work => Some(done),
+        }
     }
 
     /// Renews secrets when it is the workspace's turn: after an upgrade, or for a secret of an org, it is everybody's.

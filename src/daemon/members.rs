@@ -10,7 +10,7 @@ use serde::de::DeserializeOwned;
 use tracing::{info, warn};
 
 use super::reconcile::{Reconciler, failed};
-use super::reload::{LineWaiter, WAIT};
+use super::reload::LineWaiter;
 use crate::config::change::{self, Changes};
 use crate::config::set::{self, Edits};
 use crate::config::settings::Origin;
@@ -56,8 +56,7 @@ impl Reconciler {
                     Owner::User(user) => all.filter(|id| id.user == user).cloned().collect(),
                 };
                 let workspaces = own.into_iter().filter(|id| self.bring_one_in_line(id)).collect();
-                let until = self.executor.now().boot + WAIT;
-                self.set_waiters.push(LineWaiter { workspaces, until, reply, answer });
+                self.set_waiters.push(LineWaiter::new(workspaces, reply, answer, self.executor.now()));
             }
             Err(error) => {
                 let _ = reply.send(Err(error));

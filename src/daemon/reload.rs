@@ -24,19 +24,23 @@ use crate::mutant;
 use crate::store::WorkspaceRecord;
 
 /// How long an answer waits for workspaces that cannot be brought in line: systemd gives a reload two minutes.
-pub(super) const WAIT: Duration = Duration::from_secs(60);
+const WAIT: Duration = Duration::from_secs(60);
 
 /// A request whose answer waits until running workspaces are in line.
 #[derive(Debug)]
 pub(super) struct LineWaiter<T> {
-    pub(super) workspaces: BTreeSet<WorkspaceId>,
+    workspaces: BTreeSet<WorkspaceId>,
     /// When it is answered at the latest, in spans of the boot clock.
-    pub(super) until: Duration,
-    pub(super) reply: Reply<T>,
-    pub(super) answer: T,
+    until: Duration,
+    reply: Reply<T>,
+    answer: T,
 }
 
 impl<T> LineWaiter<T> {
+    pub(super) fn new(workspaces: BTreeSet<WorkspaceId>, reply: Reply<T>, answer: T, now: Now) -> Self {
+        Self { workspaces, until: now.boot + WAIT, reply, answer }
+    }
+
     /// Answers those whose workspaces are, and those that have waited long enough; returns for how long none has. What
     /// was asked for holds all the same, also while the engine is not here: nobody waits for that (rule L12).
     pub(super) fn answer(waiters: &mut Vec<Self>, world: &World, engine_here: bool, now: Now) -> Duration {
@@ -90,8 +94,7 @@ impl Reconciler {
         let files = load(self.config.path.clone()).await;
         match self.take(files, yes, requester).await {
             Ok((workspaces, answer)) => {
-                let until = self.executor.now().boot + WAIT;
-                self.reload_waiters.push(LineWaiter { workspaces, until, reply, answer });
+                self.reload_waiters.push(LineWaiter::new(workspaces, reply, answer, self.executor.now()));
             }
             Err(error) => {
                 let _ = reply.send(Err(error));

@@ -32,8 +32,6 @@ struct World {
     /// What was done, and when, counted from the start.
     done: Vec<(Step, Duration)>,
     began: Now,
-    /// The last moment of this boot.
-    kept_at: Now,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -70,7 +68,6 @@ impl World {
             blind: false,
             done: vec![],
             began: now,
-            kept_at: now,
         }
     }
 
@@ -116,7 +113,6 @@ impl World {
     /// Lets time pass on both clocks, and bytes flow.
     fn pass(&mut self, span: Duration) {
         self.now = Now { wall: self.now.wall + span, boot: self.now.boot + span };
-        self.kept_at = self.now;
         for connection in self.connections.values_mut() {
             let bytes = connection.rate * span.as_millis() as u64 / 60_000;
             if bytes > 0 {
@@ -172,9 +168,21 @@ impl World {
     }
 
     fn restart(&mut self, boot: &'static str) {
-        let json = serde_json::to_string(&self.ledger.save(self.kept_at, self.boot)).unwrap();
+        self.go_on(self.now, boot);
+    }
+
+    /// The host boots; what is done counts from there.
+    fn boot(&mut self, now: Now) {
+        self.go_on(now, "b");
+        self.began = now;
+        self.done.clear();
+    }
+
+    /// Another hearthd goes on with what this one has kept.
+    fn go_on(&mut self, now: Now, boot: &'static str) {
+        let json = serde_json::to_string(&self.ledger.save(self.now, self.boot)).unwrap();
         let holds: Vec<_> = self.ledger.holds().iter().map(|hold| SavedHold::of(hold, self.boot)).collect();
-        self.boot = boot;
+        (self.now, self.boot) = (now, boot);
         let holds = holds.into_iter().map(|hold| hold.hold(HoldId(1), self.now, boot)).collect();
         let saved: SavedLedger = serde_json::from_str(&json).unwrap();
         self.ledger = saved.ledger(self.now, boot).with_holds(holds);

@@ -154,10 +154,7 @@ fn p8_a_boot_with_a_wrong_clock_starts_the_idle_clock_at_worst() {
     let mut world = World::new(2 * HOUR);
     assert!(world.run(HOUR));
     // The host boots with a clock that is a day behind.
-    world.now = Now { wall: world.now.wall - SignedDuration::from_hours(24), boot: MINUTE };
-    world.began = world.now;
-    world.done.clear();
-    world.restart("b");
+    world.boot(Now { wall: world.now.wall - SignedDuration::from_hours(24), boot: MINUTE });
     assert!(!world.run(3 * HOUR));
     assert_eq!(world.done, [(Step::Warn, 110 * MINUTE), (Step::Stop, 2 * HOUR)]);
 }
@@ -169,10 +166,7 @@ fn p8_a_boot_after_a_step_of_the_wall_clock_counts_what_has_passed() {
         assert!(world.run(HOUR));
         world.now.wall += SignedDuration::from_mins(minutes);
         assert!(world.run(MINUTE));
-        world.now = Now { wall: world.now.wall + MINUTE, boot: 20 * SECOND };
-        world.began = world.now;
-        world.done.clear();
-        world.restart("b");
+        world.boot(Now { wall: world.now.wall + MINUTE, boot: 20 * SECOND });
         assert!(!world.run(3 * HOUR));
         assert_eq!(world.done, [(Step::Warn, 48 * MINUTE), (Step::Stop, 58 * MINUTE)], "{minutes}");
     }
@@ -187,10 +181,7 @@ fn p7_p8_a_warning_of_another_boot_is_given_anew_whatever_the_wall_clock_did_mea
         world.now.wall += SignedDuration::from_hours(hours);
         assert!(world.run(MINUTE));
         // The host boots within a minute.
-        world.now = Now { wall: world.now.wall + MINUTE, boot: 20 * SECOND };
-        world.began = world.now;
-        world.done.clear();
-        world.restart("b");
+        world.boot(Now { wall: world.now.wall + MINUTE, boot: 20 * SECOND });
         assert!(!world.run(3 * HOUR));
         assert_eq!(world.done, [(Step::Warn, Duration::ZERO), (Step::Stop, 10 * MINUTE)], "{hours}");
     }

@@ -63,6 +63,15 @@ impl Host {
         host
     }
 
+    /// Whose secret changes, and whose renewal breaks like that.
+    fn with_broken_renewal(error: EngineError) -> Self {
+        let mut host = Self::new();
+        host.rotate("second");
+        host.world.host.engine.order("exec", 1, Fault::Before(error));
+        host.reload();
+        host
+    }
+
     /// How many injects were begun.
     fn begun(&self) -> usize {
         self.world.host.engine.calls().iter().filter(|call| call.ends_with(" inject")).count()
@@ -175,10 +184,7 @@ fn x4_a_workspace_that_never_ends_its_renewal_is_stopped_at_once() {
 #[test]
 fn c6_a_renewal_that_docker_cut_off_is_made_when_docker_is_back() {
     for notices in [false, true] {
-        let mut host = Host::new();
-        host.rotate("second");
-        host.world.host.engine.order("exec", 1, Fault::Before(EngineError::Away("reset".into())));
-        host.reload();
+        let mut host = Host::with_broken_renewal(EngineError::Away("reset".into()));
         host.pass(1);
         if notices {
             host.world.host.engine.set_away(Some("connect: no such file or directory"));
@@ -193,10 +199,7 @@ fn c6_a_renewal_that_docker_cut_off_is_made_when_docker_is_back() {
 #[test]
 fn c6_a_renewal_that_failed_is_made_at_the_next_reload_or_in_a_while() {
     for by_reload in [true, false] {
-        let mut host = Host::new();
-        host.rotate("second");
-        host.world.host.engine.order("exec", 1, Fault::Before(EngineError::Refused("no room".into())));
-        host.reload();
+        let mut host = Host::with_broken_renewal(EngineError::Refused("no room".into()));
         host.pass(300);
         assert_eq!(host.take_injected(), Vec::<String>::new());
         let outdated = |host: &Host| {
@@ -369,10 +372,7 @@ fn c6_what_a_renewal_could_not_write_is_said() {
 #[test]
 fn c6_a_renewal_that_failed_is_tried_again_when_its_owner_sets_something_or_in_a_while() {
     for sets in [true, false] {
-        let mut host = Host::new();
-        host.rotate("second");
-        host.world.host.engine.order("exec", 1, Fault::Before(EngineError::Refused("no room".into())));
-        host.reload();
+        let mut host = Host::with_broken_renewal(EngineError::Refused("no room".into()));
         host.pass(30);
         host.has(" inject", endless());
         host.set(&host.id.clone(), "memory", "1GiB");
