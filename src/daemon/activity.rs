@@ -7,7 +7,7 @@ use std::time::Duration;
 use tracing::{error, warn};
 
 use super::reconcile::Reconciler;
-use super::world::World;
+use super::workspaces::World;
 use crate::activity::{Hold, HoldId, Ledger, SavedHold, SavedLedger};
 use crate::model::{Now, SavedStamp, Stamp, WorkspaceId};
 use crate::store::{Kept, Store};

@@ -15,7 +15,7 @@ use super::clock::Clock;
 use super::sampling::Thorough;
 use super::sensors::{Asked, Findings, Sensors};
 use super::systemd::Service;
-use super::world::World;
+use super::workspaces::World;
 use crate::build::{self, Outcome};
 use crate::config::{InForce, Settings};
 use crate::docker::{Container, ContainerId, Engine, EngineError, EngineVersion, Status, labels};

@@ -5,10 +5,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Deref;
 use std::sync::Arc;
 
+use super::homes::Homes;
 use super::world::Tracked;
+use crate::activity::Off;
 use crate::config::Settings;
+use crate::decide::Doing;
 use crate::handle::View;
-use crate::model::{Now, StateName, WorkspaceId};
+use crate::model::{Moment, Now, Stage, StateName, WorkspaceId};
+use crate::pipeline::Busy;
 
 #[derive(Debug, Default)]
 pub(super) struct Workspaces {
@@ -95,5 +99,57 @@ impl Workspaces {
     /// Returns them as they were shown last.
     pub(super) fn views(&self) -> Arc<BTreeMap<WorkspaceId, Arc<View>>> {
         self.views.clone()
+    }
+}
+
+/// Them and their homes.
+#[derive(Debug, Default)]
+pub(super) struct World {
+    pub(super) workspaces: Workspaces,
+    pub(super) homes: Homes,
+}
+
+impl World {
+    /// Returns why nothing could be seen of connections into any workspace that runs, where that is so.
+    pub(super) fn blind(&self) -> Option<String> {
+        let outlooks = self.workspaces.values().filter_map(|tracked| tracked.watch.outlook.as_ref());
+        let mut blind = None;
+        for outlook in outlooks {
+            match &outlook.off {
+                Off::Blind { why } => blind = Some(why.clone()),
+                Off::Never | Off::Kept { .. } | Off::At { .. } => return None,
+            }
+        }
+        blind
+    }
+
+    /// Lets go those who follow the log of what is over.
+    pub(super) fn close_logs(&mut self) {
+        for tracked in self.workspaces.quietly() {
+            if tracked.queued.is_none() && tracked.is_quiet() {
+                tracked.log = None;
+            }
+        }
+    }
+
+    /// Returns whether a workspace is being brought in line.
+    pub(super) fn is_tended(&self, id: &WorkspaceId) -> bool {
+        let doing = self.workspaces.get(id).and_then(|tracked| tracked.operation.as_ref());
+        doing.is_some_and(|operation| operation.doing == Doing::Tending)
+    }
+
+    /// Returns what runs of builds.
+    pub(super) fn busy(&self, now: Moment) -> Busy {
+        let mut busy = Busy::default();
+        for tracked in self.workspaces.values() {
+            match tracked.doing() {
+                Some(Doing::Building { stage: Stage::Configure | Stage::Personalize, .. }) => {
+                    busy.hooks += usize::from(tracked.hooks_count(now));
+                }
+                Some(Doing::Building { .. } | Doing::Recovering { .. }) => busy.builds += 1,
+                Some(Doing::Stopping { .. } | Doing::Personalizing | Doing::Tending) | None => {}
+            }
+        }
+        busy
     }
 }

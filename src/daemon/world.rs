@@ -5,10 +5,8 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use super::execute::Door;
-use super::homes::Homes;
 use super::sampling::Watch;
 use super::usage::HomeUse;
-use super::workspaces::Workspaces;
 use crate::activity::{Anew, Keeper, Ledger, Off};
 use crate::build::log::LogWriter;
 use crate::build::{Outcome, inside};
@@ -20,9 +18,8 @@ use crate::docker::{Container, Status, labels};
 use crate::handle::{Activity, Inside, Reply, RequestError, Usage, View};
 use crate::model::{
     BuildNumber, BuildReason, BuildRecord, BuildResult, Moment, Now, Outdated, Power, Stage, StageTiming, Stamp, State,
-    WorkspaceId,
 };
-use crate::pipeline::{self, Busy, HOOKS_COUNT};
+use crate::pipeline::{self, HOOKS_COUNT};
 use crate::store::{ContainerRecord, WorkspaceRecord};
 
 /// How soon a build that the engine cut off is taken up again.
@@ -331,7 +328,7 @@ impl Tracked {
     }
 
     /// Returns whether the hooks that run hold up what nobody waits for.
-    fn hooks_count(&self, now: Moment) -> bool {
+    pub(super) fn hooks_count(&self, now: Moment) -> bool {
         let Some(build) = &self.build else { return false };
         let began = build.stages.iter().find(|timing| timing.stage >= Stage::Configure);
         let ran = began.map_or(Duration::ZERO, |timing| now.duration_since(timing.started_at).unsigned_abs());
@@ -445,57 +442,5 @@ pub(super) struct Postponed {
 pub(super) fn close_stage(build: &mut BuildRecord, now: Moment) {
     if let Some(timing) = build.stages.last_mut().filter(|timing| timing.took.is_none()) {
         timing.took = Some(Duration::try_from(now.duration_since(timing.started_at)).unwrap_or_default());
-    }
-}
-
-/// All of them.
-#[derive(Debug, Default)]
-pub(super) struct World {
-    pub(super) workspaces: Workspaces,
-    pub(super) homes: Homes,
-}
-
-impl World {
-    /// Returns why nothing could be seen of connections into any workspace that runs, where that is so.
-    pub(super) fn blind(&self) -> Option<String> {
-        let outlooks = self.workspaces.values().filter_map(|tracked| tracked.watch.outlook.as_ref());
-        let mut blind = None;
-        for outlook in outlooks {
-            match &outlook.off {
-                Off::Blind { why } => blind = Some(why.clone()),
-                Off::Never | Off::Kept { .. } | Off::At { .. } => return None,
-            }
-        }
-        blind
-    }
-
-    /// Lets go those who follow the log of what is over.
-    pub(super) fn close_logs(&mut self) {
-        for tracked in self.workspaces.quietly() {
-            if tracked.queued.is_none() && tracked.is_quiet() {
-                tracked.log = None;
-            }
-        }
-    }
-
-    /// Returns whether a workspace is being brought in line.
-    pub(super) fn is_tended(&self, id: &WorkspaceId) -> bool {
-        let doing = self.workspaces.get(id).and_then(|tracked| tracked.operation.as_ref());
-        doing.is_some_and(|operation| operation.doing == Doing::Tending)
-    }
-
-    /// Returns what runs of builds.
-    pub(super) fn busy(&self, now: Moment) -> Busy {
-        let mut busy = Busy::default();
-        for tracked in self.workspaces.values() {
-            match tracked.doing() {
-                Some(Doing::Building { stage: Stage::Configure | Stage::Personalize, .. }) => {
-                    busy.hooks += usize::from(tracked.hooks_count(now));
-                }
-                Some(Doing::Building { .. } | Doing::Recovering { .. }) => busy.builds += 1,
-                Some(Doing::Stopping { .. } | Doing::Personalizing | Doing::Tending) | None => {}
-            }
-        }
-        busy
     }
 }
